@@ -1,0 +1,22 @@
+"""Debian 12 and 13: how this distribution does things."""
+
+distribution = "debian"
+releases = ("12", "13")
+package_manager = "apt"
+network_backend = "ifupdown"
+firewall_backend = "ufw"
+
+libvirt_packages = (
+    "libvirt-clients",
+    "libvirt-daemon-system",
+    "qemu-system-x86",
+    "qemu-utils",
+    # cloudstack-setup-agent calls these
+    "cpu-checker",
+    "lsb-release",
+    "sudo",
+    "uuid-runtime",
+)
+# libvirtd.service reads LIBVIRTD_ARGS; the guide's libvirtd_opts is ignored since Debian 12
+libvirtd_arguments_file = "/etc/default/libvirtd"
+libvirtd_arguments = {"LIBVIRTD_ARGS": '"--listen"'}

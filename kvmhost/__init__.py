@@ -1,0 +1,1 @@
+"""What pyinfra lacks for CloudStack KVM hosts: settings, network model, facts and operations."""

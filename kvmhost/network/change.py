@@ -1,0 +1,46 @@
+"""A change of a host's network, and the way back, as plain data."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kvmhost.network.files import File
+
+
+@dataclass(frozen=True)
+class Present:
+    """A host's network as it is: files by path, and what the kernel has made of them.
+
+    `addresses` and `routes` are iproute2's JSON (see `kvmhost.network.observed`). `guests` are
+    the names of the running guests.
+    """
+
+    files: Mapping[str, str] = field(default_factory=dict)
+    addresses: Sequence[Mapping[str, Any]] = ()
+    routes: Sequence[Mapping[str, Any]] = ()
+    guests: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Shell commands before and after the files are exchanged; any that fails ends the change."""
+
+    leave: str = ""
+    enter: str = ""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What `files/network-guard` carries out, and undoes unless it is confirmed.
+
+    `differences` says in a sentence each what is not as modelled in the kernel. `validate`
+    accepts the files below ./new, which is laid out like /. `boot` makes restored files count
+    in early boot, when no interface is up yet.
+    """
+
+    differences: tuple[str, ...]
+    files: tuple[File, ...]
+    forth: Steps
+    back: Steps
+    validate: str
+    boot: str = ""

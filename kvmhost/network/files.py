@@ -1,0 +1,12 @@
+"""A file as a renderer wants it on a host."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class File:
+    """Absolute path, whole content (UTF-8) and permission bits of one file."""
+
+    path: str
+    content: str
+    mode: int = 0o644

@@ -1,0 +1,415 @@
+"""The network of a hypervisor, apart from the tool that configures it.
+
+`NetworkKeys` are the flat settings as an administrator writes them, `problems` says everything
+that is wrong with them, and `build` turns them into a `Network`, whose `interfaces` are what
+every backend renders. Sources: the guide's "Configure the network bridges" and "Configure the
+network using OpenVswitch", and what CloudStack's agent demands of names, labels and addresses.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from ipaddress import IPv4Address, IPv4Interface, ip_address
+from typing import Literal
+
+from kvmhost.network.interfaces import Address, Interface
+from kvmhost.problem import Problem
+
+BridgeType = Literal["native", "openvswitch"]
+
+_LINUX_NAME = 15
+_CLOUDSTACK_NIC = 8  # br<nic>-<vlan> has to fit into Linux's 15 characters
+_TAGS = range(1, 4095)
+_MTUS = range(1280, 9217)
+
+# The NIC names that CloudStack's agent takes for a bridge's way out, "lo" apart.
+_NIC = re.compile(
+    r"(eth|bond|team|vlan|vx|em|ens|eno|enp|enx|p\d+p\d+|dummy|vni|enc)[A-Za-z0-9_-]*"
+)
+# With a dot, or as "vlan" and a number, ifupdown takes a bridge for a VLAN interface.
+_BRIDGE = re.compile(r"(?!vlan\d)[A-Za-z][A-Za-z0-9_-]*")
+_DOMAIN_LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+
+
+class InvalidNetworkError(ValueError):
+    """The keys describe no network; `problems` holds every reason."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__("\n".join(f"{p.key} = {p.value!r}: {p.accepted}" for p in problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkKeys:
+    """The flat settings of one host's network.
+
+    Addresses are text ("192.168.42.11/24"), tags are 802.1Q VLAN ids with None for untagged,
+    `mtu` is in bytes and `bridge_forward_delay` in seconds. `management_interface` None means
+    the VLAN interface `<uplink>.<management_vlan>`, or the uplink where that tag is None too.
+    `management_label` None means the management interface.
+    """
+
+    management_address: str
+    gateway: str
+    bridges: Mapping[str, int | None]
+    uplink: str = "eth0"
+    mtu: int | None = None
+    management_vlan: int | None = None
+    management_interface: str | None = None
+    dns_servers: Sequence[str] = ()
+    dns_search: Sequence[str] = ()
+    bridge_stp: bool = False
+    bridge_forward_delay: int = 5
+    bridge_type: BridgeType = "native"
+    ovs_bridge: str = "cloudbr"
+    management_label: str | None = None
+    public_label: str = "cloudbr0"
+    guest_label: str = "cloudbr1"
+
+    @property
+    def management(self) -> str:
+        """The interface that the management address sits on."""
+        return self.management_interface or self.default_management
+
+    @property
+    def default_management(self) -> str:
+        """Where the address sits unless `management_interface` says otherwise."""
+        return port_name(self.uplink, self.management_vlan)
+
+
+@dataclass(frozen=True)
+class Bridge:
+    """A bridge for the traffic of one VLAN, or for untagged traffic where `tag` is None."""
+
+    name: str
+    tag: int | None
+
+
+@dataclass(frozen=True)
+class Labels:
+    """CloudStack's traffic labels: the interface that carries each kind of traffic."""
+
+    management: str
+    public: str
+    guest: str
+
+
+@dataclass(frozen=True)
+class Network:
+    """A valid network, made by `build`.
+
+    `management` names the interface with the address; `management_vlan` is its tag where it is
+    a VLAN interface, and None where it is a bridge or the uplink. `mtu` is in bytes and goes for
+    every layer, `forward_delay` is in seconds. `ovs_bridge` is None with native bridges.
+    """
+
+    uplink: str
+    mtu: int | None
+    bridges: tuple[Bridge, ...]
+    management: str
+    management_vlan: int | None
+    address: IPv4Interface
+    gateway: IPv4Address
+    dns_servers: tuple[Address, ...]
+    dns_search: tuple[str, ...]
+    stp: bool
+    forward_delay: int
+    ovs_bridge: str | None
+    labels: Labels
+
+    @property
+    def bridge_type(self) -> BridgeType:
+        """The value of `network.bridge.type` in agent.properties."""
+        return "native" if self.ovs_bridge is None else "openvswitch"
+
+    @cached_property
+    def interfaces(self) -> tuple[Interface, ...]:
+        """Every interface of this network, each after those that it is built on."""
+        plain = (
+            Interface(self.uplink, "ethernet"),
+            *self._management_vlan_interface(),
+            *(self._native_bridges() if self.ovs_bridge is None else self._ovs_bridges()),
+        )
+        return tuple(self._configured(interface) for interface in plain)
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The names of `interfaces`."""
+        return frozenset(interface.name for interface in self.interfaces)
+
+    def _management_vlan_interface(self) -> Iterator[Interface]:
+        if self.management_vlan is not None:
+            yield self._vlan(self.management_vlan)
+
+    def _vlan(self, tag: int) -> Interface:
+        return Interface(port_name(self.uplink, tag), "vlan", parent=self.uplink, tag=tag)
+
+    def _native_bridges(self) -> Iterator[Interface]:
+        for bridge in self.bridges:
+            if bridge.tag is not None:
+                yield self._vlan(bridge.tag)
+            yield Interface(
+                bridge.name,
+                "bridge",
+                ports=(port_name(self.uplink, bridge.tag),),
+                stp=self.stp,
+                forward_delay=self.forward_delay,
+            )
+
+    def _ovs_bridges(self) -> Iterator[Interface]:
+        assert self.ovs_bridge is not None
+        yield Interface(self.ovs_bridge, "bridge", ports=(self.uplink,))
+        for bridge in self.bridges:
+            # ovs-vsctl(8): a fake bridge always has a tag, and 0 stands for untagged frames.
+            yield Interface(bridge.name, "bridge", parent=self.ovs_bridge, tag=bridge.tag or 0)
+
+    def _configured(self, interface: Interface) -> Interface:
+        interface = replace(interface, mtu=self.mtu)
+        if interface.name != self.management:
+            return interface
+        return replace(
+            interface,
+            addresses=(self.address,),
+            gateways=(self.gateway,),
+            dns_servers=self.dns_servers,
+            dns_search=self.dns_search,
+        )
+
+
+def port_name(uplink: str, tag: int | None) -> str:
+    """Name the interface on which one VLAN's frames, or the untagged ones, pass the uplink."""
+    return uplink if tag is None else f"{uplink}.{tag}"
+
+
+def build(keys: NetworkKeys) -> Network:
+    """Make the network that the keys describe.
+
+    Raises InvalidNetworkError, with all problems at once, if they describe none.
+    """
+    if found := problems(keys):
+        raise InvalidNetworkError(found)
+    native = keys.bridge_type == "native"
+    on_bridge = keys.management in keys.bridges
+    return Network(
+        uplink=keys.uplink,
+        mtu=keys.mtu,
+        bridges=tuple(Bridge(name, tag) for name, tag in keys.bridges.items()),
+        management=keys.management,
+        management_vlan=None if on_bridge else keys.management_vlan,
+        address=IPv4Interface(keys.management_address),
+        gateway=IPv4Address(keys.gateway),
+        dns_servers=tuple(map(ip_address, keys.dns_servers)),
+        dns_search=tuple(keys.dns_search),
+        stp=keys.bridge_stp,
+        forward_delay=keys.bridge_forward_delay,
+        ovs_bridge=None if native else keys.ovs_bridge,
+        labels=Labels(keys.management, keys.public_label, keys.guest_label),
+    )
+
+
+def problems(keys: NetworkKeys) -> tuple[Problem, ...]:
+    """Say everything that is wrong with the keys; nothing, if they describe a network."""
+    rules = (
+        _uplink,
+        _mtu,
+        _bridge_names,
+        _bridge_tags,
+        _management_interface,
+        _management_vlan,
+        _address,
+        _gateway,
+        _dns,
+        _spanning_tree,
+        _labels,
+    )
+    return tuple(problem for rule in rules for problem in rule(keys))
+
+
+def _uplink(keys: NetworkKeys) -> Iterator[Problem]:
+    if not _NIC.fullmatch(keys.uplink):
+        yield Problem(
+            "uplink",
+            keys.uplink,
+            "a NIC whose name CloudStack's agent knows: it begins with eth, bond, team, vlan, vx, "
+            "em, ens, eno, enp, enx, p<N>p<N>, dummy, vni or enc",
+        )
+    if keys.bridge_type == "native" and len(keys.uplink) > _CLOUDSTACK_NIC:
+        yield Problem(
+            "uplink",
+            keys.uplink,
+            f"a name of at most {_CLOUDSTACK_NIC} characters, because CloudStack names the bridge "
+            f"of a guest network br<nic>-<vlan> and Linux allows {_LINUX_NAME} (rename the NIC)",
+        )
+    elif len(keys.uplink) > _LINUX_NAME:
+        yield Problem("uplink", keys.uplink, f"a name of at most {_LINUX_NAME} characters")
+
+
+def _mtu(keys: NetworkKeys) -> Iterator[Problem]:
+    if keys.mtu is not None and keys.mtu not in _MTUS:
+        yield Problem("mtu", keys.mtu, f"{_MTUS[0]} to {_MTUS[-1]} bytes, or None")
+
+
+def _bridge_names(keys: NetworkKeys) -> Iterator[Problem]:
+    for name in keys.bridges:
+        yield from _bridge_name("bridges", name, keys.uplink)
+        if name in (keys.uplink, keys.default_management):
+            yield Problem("bridges", name, f"another name than the interface {name}")
+    if keys.bridge_type == "openvswitch":
+        yield from _bridge_name("ovs_bridge", keys.ovs_bridge, keys.uplink)
+        if keys.ovs_bridge in (keys.uplink, *keys.bridges):
+            yield Problem("ovs_bridge", keys.ovs_bridge, "a name that is no bridge's or NIC's yet")
+
+
+def _bridge_name(key: str, name: str, uplink: str) -> Iterator[Problem]:
+    if not _BRIDGE.fullmatch(name) or len(name) > _LINUX_NAME:
+        yield Problem(
+            key,
+            name,
+            f"a bridge name of at most {_LINUX_NAME} letters, digits, - and _, "
+            "beginning with a letter, and not vlan<N>",
+        )
+    if name in ("lo", "cloud0") or re.fullmatch(rf"br{re.escape(uplink)}-\d+", name):
+        accepted = f"a name other than those that CloudStack makes, cloud0 and br{uplink}-<vlan>"
+        yield Problem(key, name, accepted)
+
+
+def _bridge_tags(keys: NetworkKeys) -> Iterator[Problem]:
+    uses = Counter(keys.bridges.values())
+    for name, tag in keys.bridges.items():
+        if tag is not None and tag not in _TAGS:
+            yield Problem("bridges", {name: tag}, _tag_accepted())
+        if uses[tag] > 1:
+            only_one = "a VLAN tag, because only one bridge can be untagged"
+            accepted = only_one if tag is None else "a tag that no other bridge has"
+            yield Problem("bridges", {name: tag}, accepted)
+
+
+def _tag_accepted() -> str:
+    return f"a VLAN tag from {_TAGS[0]} to {_TAGS[-1]}, or None for untagged"
+
+
+def _management_interface(keys: NetworkKeys) -> Iterator[Problem]:
+    bridges = ", ".join(keys.bridges)
+    if keys.management in keys.bridges:
+        return
+    if keys.bridge_type == "openvswitch":
+        yield Problem(
+            "management_interface",
+            keys.management_interface,
+            f"one of the bridges ({bridges}), because Open vSwitch has the uplink",
+        )
+    elif keys.management != keys.default_management:
+        yield Problem(
+            "management_interface",
+            keys.management_interface,
+            f"one of the bridges ({bridges}), or None for {keys.default_management}",
+        )
+
+
+def _management_vlan(keys: NetworkKeys) -> Iterator[Problem]:
+    tag = keys.management_vlan
+    if tag is not None and tag not in _TAGS:
+        yield Problem("management_vlan", tag, _tag_accepted())
+    if keys.management in keys.bridges:
+        bridge_tag = keys.bridges[keys.management]
+        if tag is not None and tag != bridge_tag:
+            yield Problem(
+                "management_vlan",
+                tag,
+                f"None or the tag of {keys.management}, {bridge_tag}, because the address is on it",
+            )
+    elif keys.bridge_type == "native" and keys.management == keys.default_management:
+        for name in (name for name, bridge_tag in keys.bridges.items() if bridge_tag == tag):
+            yield Problem(
+                "management_vlan",
+                tag,
+                f"a tag that no bridge has ({name} has it), "
+                f"or management_interface {name!r} to put the address on that bridge",
+            )
+
+
+def _address(keys: NetworkKeys) -> Iterator[Problem]:
+    address = _parsed_address(keys)
+    if address is None:
+        yield Problem(
+            "management_address",
+            keys.management_address,
+            "an IPv4 address with its prefix, such as 192.168.42.11/24",
+        )
+        return
+    if not _is_host(address.ip, address):
+        accepted = f"a host's address in {address.network}, not its network or broadcast address"
+        yield Problem("management_address", keys.management_address, accepted)
+    ip = address.ip
+    if ip.is_link_local or ip.is_loopback or ip.is_multicast or ip.is_reserved or ip.packed[0] == 0:
+        yield Problem(
+            "management_address",
+            keys.management_address,
+            "a unicast address that is not link-local, as CloudStack's agent demands",
+        )
+
+
+def _gateway(keys: NetworkKeys) -> Iterator[Problem]:
+    address = _parsed_address(keys)
+    try:
+        gateway = IPv4Address(keys.gateway)
+    except ValueError:
+        yield Problem("gateway", keys.gateway, "an IPv4 address, such as 192.168.42.1")
+        return
+    if address and (gateway == address.ip or not _is_host(gateway, address)):
+        yield Problem(
+            "gateway",
+            keys.gateway,
+            f"a host's address in {address.network} other than this host's own, {address.ip}",
+        )
+
+
+def _parsed_address(keys: NetworkKeys) -> IPv4Interface | None:
+    try:
+        return IPv4Interface(keys.management_address) if "/" in keys.management_address else None
+    except ValueError:
+        return None
+
+
+def _is_host(ip: IPv4Address, subnet: IPv4Interface) -> bool:
+    network = subnet.network
+    if ip not in network:
+        return False
+    # RFC 3021: a /31 has neither network nor broadcast address.
+    return network.prefixlen >= 31 or ip not in (network.network_address, network.broadcast_address)
+
+
+def _dns(keys: NetworkKeys) -> Iterator[Problem]:
+    for server in keys.dns_servers:
+        try:
+            ip_address(server)
+        except ValueError:
+            yield Problem("dns_servers", server, "an IP address, such as 8.8.8.8")
+    for domain in keys.dns_search:
+        labels = domain.split(".")
+        if len(domain) > 253 or not all(map(_DOMAIN_LABEL.fullmatch, labels)):
+            yield Problem("dns_search", domain, "a domain name, such as lab.example.org")
+
+
+def _spanning_tree(keys: NetworkKeys) -> Iterator[Problem]:
+    if keys.bridge_stp and keys.bridge_type == "openvswitch":
+        yield Problem("bridge_stp", True, "False with openvswitch, whose fake bridges have no STP")
+    # The kernel's limits (net/bridge): 2 to 30 s with STP; without it the delay may be 0.
+    delays = range(2 if keys.bridge_stp else 0, 31)
+    if keys.bridge_forward_delay not in delays:
+        accepted = f"{delays[0]} to {delays[-1]} seconds with bridge_stp {keys.bridge_stp}"
+        yield Problem("bridge_forward_delay", keys.bridge_forward_delay, accepted)
+
+
+def _labels(keys: NetworkKeys) -> Iterator[Problem]:
+    if keys.management_label not in (None, keys.management):
+        yield Problem(
+            "management_label",
+            keys.management_label,
+            f"None or {keys.management}, because the label's interface needs the IPv4 address",
+        )
+    for key, label in (("public_label", keys.public_label), ("guest_label", keys.guest_label)):
+        if label not in keys.bridges:
+            yield Problem(key, label, f"one of the bridges: {', '.join(keys.bridges)}")

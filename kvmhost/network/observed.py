@@ -1,0 +1,139 @@
+"""The network as a host's kernel has it, held against the model.
+
+Sources: ip-address(8), ip-route(8) and ip-link(8), with JSON output. `ip -details address` has
+the links too, with tags and bridge parameters, so that two commands tell everything; Open
+vSwitch's own tags and ports are `kvmhost.network.ovs`'s to tell.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kvmhost.network.interfaces import Interface
+from kvmhost.network.model import Network
+
+ADDRESSES_COMMAND = "ip -json -details address"
+ROUTES_COMMAND = "ip -json route"
+
+# What guests bring to a bridge; None would be a NIC.
+_GUEST_PORTS = ("tun", "veth")
+_CENTISECONDS = 100  # iproute2's unit for a bridge's delays
+
+_Link = Mapping[str, Any]
+_Links = Mapping[str, _Link]
+
+
+@dataclass(frozen=True)
+class _Difference:
+    """A sentence, and the words after `ip link` that mend it, if any do."""
+
+    sentence: str
+    change: tuple[str, ...] = ()
+
+
+def differences(
+    network: Network, addresses: Iterable[_Link], routes: Iterable[Mapping[str, Any]]
+) -> tuple[str, ...]:
+    """Say in one sentence each where the host is not as the model has it; nothing if it is.
+
+    `addresses` and `routes` are the parsed output of `ADDRESSES_COMMAND` and `ROUTES_COMMAND`.
+    A bridge's further ports count only if they are no guest's.
+    """
+    of_links = (difference.sentence for difference in _of_links(network, addresses))
+    return (*of_links, *_of_route(network, list(routes)))
+
+
+def mending(network: Network, addresses: Iterable[_Link]) -> tuple[tuple[str, ...], ...]:
+    """Say the words after `ip link`, in order, that mend what starting a back end leaves alone.
+
+    Above all networkd: it takes a device that exists as it is. They keep a bridge, and with it
+    the guests' ports, wherever they can. What is missing, and what they delete, is for the back
+    end to make; networkd makes it only when it is restarted.
+    """
+    changes = [difference.change for difference in _of_links(network, addresses)]
+    deleted = {change[1] for change in changes if change[:1] == ("delete",)}
+    kept = (change for change in changes if change[:1] == ("set",) and change[1] not in deleted)
+    return *(("delete", name) for name in sorted(deleted)), *kept
+
+
+def _of_links(network: Network, addresses: Iterable[_Link]) -> Iterator[_Difference]:
+    links = {link["ifname"]: link for link in addresses if "ifname" in link}
+    for wanted in network.interfaces:
+        if link := links.get(wanted.name):
+            yield from _of_link(wanted, link)
+            yield from _of_device(wanted, link, links)
+        else:
+            yield _Difference(f"{wanted.name} is missing.")
+
+
+def _of_link(wanted: Interface, link: _Link) -> Iterator[_Difference]:
+    name, mtu = wanted.name, link["mtu"]
+    if "UP" not in link["flags"]:
+        yield _Difference(f"{name} is down.", ("set", name, "up"))
+    if wanted.mtu not in (None, mtu):
+        change = ("set", name, "mtu", str(wanted.mtu))
+        yield _Difference(f"{name} has MTU {mtu} instead of {wanted.mtu}.", change)
+    inet = [entry for entry in link["addr_info"] if entry.get("family") == "inet"]
+    present = [f"{entry['local']}/{entry['prefixlen']}" for entry in inet]
+    for address in map(str, wanted.addresses):
+        if address not in present:
+            others = f" but {', '.join(present)}" if present else ""
+            yield _Difference(f"{name} does not have the address {address}{others}.")
+
+
+def _of_device(wanted: Interface, link: _Link, links: _Links) -> Iterator[_Difference]:
+    name = wanted.name
+    kind, data = _kind(link)
+    # Open vSwitch's devices come and go with its database alone.
+    delete = () if kind == "openvswitch" else ("delete", name)
+    if wanted.is_ovs_bridge and kind == "bridge":
+        yield _Difference(f"{name} is a native bridge, not Open vSwitch's.", delete)
+    elif wanted.kind == "bridge" and not wanted.is_ovs_bridge and kind != "bridge":
+        yield _Difference(f"{name} is no native bridge.", delete)
+    elif kind == "bridge":
+        yield from _of_bridge(wanted, data, links)
+    elif wanted.kind == "vlan":
+        found = f"VLAN {data['id']} on {link.get('link')}" if kind == "vlan" else "no VLAN"
+        modelled = f"VLAN {wanted.tag} on {wanted.parent}"
+        if found != modelled:
+            yield _Difference(f"{name} is {found} instead of {modelled}.", delete)
+
+
+def _of_bridge(wanted: Interface, data: Mapping[str, Any], links: _Links) -> Iterator[_Difference]:
+    name = wanted.name
+    if bool(data["stp_state"]) != wanted.stp:
+        change = ("set", name, "type", "bridge", "stp_state", "1" if wanted.stp else "0")
+        yield _Difference(f"{name} has STP {'off' if wanted.stp else 'on'}.", change)
+    delay, found = (wanted.forward_delay or 0) * _CENTISECONDS, data["forward_delay"]
+    if found != delay:
+        yield _Difference(
+            f"{name} has a forward delay of {found / _CENTISECONDS:g} s "
+            f"instead of {wanted.forward_delay} s.",
+            ("set", name, "type", "bridge", "forward_delay", str(delay)),
+        )
+    ports = {port: link for port, link in links.items() if link.get("master") == name}
+    for port in wanted.ports:
+        if port not in ports:
+            mended = ("set", port, "master", name) if port in links else ()
+            yield _Difference(f"{port} is no port of {name}.", mended)
+    for port, link in ports.items():
+        if port not in wanted.ports and _kind(link)[0] not in _GUEST_PORTS:
+            yield _Difference(f"{port} is a port of {name} by mistake.", ("set", port, "nomaster"))
+
+
+def _of_route(network: Network, routes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    wanted = (str(network.gateway), network.management)
+    defaults = [route for route in routes if route.get("dst") == "default"]
+    if not defaults:
+        yield f"There is no default route via {wanted[0]} on {wanted[1]}."
+        return
+    preferred = min(defaults, key=lambda route: int(route.get("metric", 0)))
+    found = (preferred.get("gateway"), preferred.get("dev"))
+    if found != wanted:
+        yield f"The default route is via {found[0]} on {found[1]}, not {wanted[0]} on {wanted[1]}."
+
+
+def _kind(link: _Link) -> tuple[str | None, Mapping[str, Any]]:
+    """The link's kind (None for a NIC) and what is particular to that kind."""
+    info = link.get("linkinfo", {})
+    return info.get("info_kind"), info.get("info_data", {})

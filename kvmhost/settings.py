@@ -1,0 +1,486 @@
+"""The settings of a host: every key that inventories and group_data may hold.
+
+This module is the only reader of host data. A concern is one frozen model; its fields are the
+keys, flat, so that a cluster or a host can replace each of them alone. `load` validates all hosts
+of a run together and reports everything that is wrong with any of them at once.
+"""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from kvmhost import table
+from kvmhost.network.model import InvalidNetworkError, Network, NetworkKeys, build
+from kvmhost.problem import Problem
+
+OWNED_PROPERTIES = frozenset(
+    (
+        "cluster",
+        "guid",
+        "host",
+        "keystore.passphrase",
+        "local.storage.uuid",
+        "pod",
+        "port",
+        "zone",
+    )
+)
+"""Keys of agent.properties that CloudStack itself writes when it adds the host."""
+
+_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+
+
+def _host_name(value: str) -> str:
+    if not re.fullmatch(rf"{_LABEL}(\.{_LABEL})*", value):
+        raise PydanticCustomError("host_name", "a host name or an address, such as 10.0.0.5")
+    return value
+
+
+def _qualified_name(value: str) -> str:
+    if not re.fullmatch(rf"{_LABEL}(\.{_LABEL})+", value):
+        raise PydanticCustomError(
+            "qualified_name", "a fully qualified name, such as kvm1.lab.example.org"
+        )
+    return value
+
+
+def _one_or_more(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+def _property_names(value: dict[str, str | int]) -> dict[str, str | int]:
+    for name in value:
+        if name in OWNED_PROPERTIES:
+            raise PydanticCustomError(
+                "owned_property", f"any property but {name}, which CloudStack writes itself"
+            )
+        if name in AGENT_SETTINGS:
+            raise PydanticCustomError(
+                "set_property", f"{name} is set through {AGENT_SETTINGS[name]}"
+            )
+    return value
+
+
+AGENT_SETTINGS = {
+    "guest.cpu.mode": "guest_cpu_mode",
+    "guest.cpu.model": "guest_cpu_model",
+    "guest.cpu.features": "guest_cpu_features",
+    "network.bridge.type": "bridge_type",
+    "libvirt.vif.driver": "bridge_type",
+    "private.network.device": "management_label",
+    "public.network.device": "public_label",
+    "guest.network.device": "guest_label",
+}
+"""Keys of agent.properties that have a setting of their own, and which."""
+
+HostName = Annotated[StrictStr, AfterValidator(_host_name)]
+QualifiedName = Annotated[StrictStr, AfterValidator(_qualified_name)]
+Url = Annotated[StrictStr, Field(pattern=r"^(https?|file)://\S+$")]
+Version = Annotated[StrictStr, Field(pattern=r"^\d+(\.\d+)*$")]
+AbsolutePath = Annotated[StrictStr, Field(pattern=r"^/\S*$")]
+Service = Annotated[StrictStr, Field(pattern=r"^[\w@-]+$")]
+Unit = Annotated[StrictStr, Field(pattern=r"^[\w.@-]+\.(service|socket|timer)$")]
+Distribution = Literal["ubuntu", "debian", "rhel", "centos", "rocky", "almalinux", "ol"]
+TimeProgram = Literal["chrony", "openntpd", "ntp"]
+
+
+class Concern(BaseModel):
+    """The keys that one part of the deploy reads."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class Platform(Concern):
+    """How this distribution does things: its releases, package manager and back ends."""
+
+    distribution: Annotated[
+        tuple[Distribution, ...], BeforeValidator(_one_or_more), Field(min_length=1)
+    ] = Field(description="the ID of /etc/os-release, or those, that hosts of this group may have")
+    releases: tuple[Version, ...] = Field(
+        description="the releases that are supported, as VERSION_ID in /etc/os-release has them; "
+        "9 stands for 9.4 too"
+    )
+    package_manager: Literal["apt", "dnf", "yum"] = Field(
+        description="the program that installs packages"
+    )
+    package_lock_timeout: StrictInt = Field(
+        default=60, ge=0, description="seconds to wait for another run of that program to end"
+    )
+    service_manager: Literal["systemd", "sysvinit"] = Field(
+        default="systemd", description="what runs the services; sysvinit: the program service(8)"
+    )
+    network_backend: Literal["ifupdown", "netplan", "networkmanager", "ifcfg", "unmanaged"] = Field(
+        description="what configures the network; unmanaged: bridges are left to the administrator"
+    )
+    firewall_backend: Literal["ufw", "iptables", "firewalld", "unmanaged"] = Field(
+        description="what holds the firewall's rules; unmanaged: the administrator opens the ports"
+    )
+
+
+class Preparation(Concern):
+    """What a host must be before anything is changed (guide, 'Prepare the Operating System')."""
+
+    cluster: StrictStr = Field(description="the CloudStack cluster that the host belongs to")
+    hostname: QualifiedName = Field(
+        description="the host's fully qualified name; default: its name in the inventory"
+    )
+    minimum_memory: StrictInt = Field(
+        default=3800,
+        ge=512,
+        description="MiB that the kernel must report; 4 GB, less what firmware and kernel keep",
+    )
+    require_hvm: StrictBool = Field(
+        default=True,
+        description="whether vmx or svm and /dev/kvm must be there; False only in a lab",
+    )
+    outbound_host: HostName | None = Field(
+        default="www.cloudstack.org",
+        description="a name that the host must resolve and reach; None: not checked",
+    )
+    apply_updates: StrictBool = Field(
+        default=False, description="whether the distribution's latest updates are installed first"
+    )
+
+
+class TimeService(Concern):
+    """Which program keeps the clock, and from where (guide, 'Turn on NTP')."""
+
+    time_service: TimeProgram = Field(
+        default="chrony", description="the package of the one time service that runs"
+    )
+    time_services: dict[StrictStr, Service] = Field(
+        default={
+            "chrony": "chrony",
+            "ntp": "ntp",
+            "ntpsec": "ntpsec",
+            "openntpd": "openntpd",
+            "systemd-timesyncd": "systemd-timesyncd",
+        },
+        description="the time services that this distribution has, by package",
+    )
+    time_files: dict[TimeProgram, AbsolutePath] = Field(
+        default={"chrony": "/etc/chrony/chrony.conf", "openntpd": "/etc/openntpd/ntpd.conf"},
+        description="the configuration files of those that time_service may name",
+    )
+    ntp_servers: tuple[HostName, ...] = Field(
+        default=(), description="names or addresses; empty: the distribution's own servers"
+    )
+
+    @model_validator(mode="after")
+    def _service_is_known(self) -> "TimeService":
+        if not {self.time_service} <= self.time_files.keys() & self.time_services.keys():
+            raise PydanticCustomError(
+                "time_service", f"one that the distribution has: {', '.join(self.time_files)}"
+            )
+        return self
+
+
+class Libvirt(Concern):
+    """The hypervisor's packages, minimum versions and how its daemon is made to listen."""
+
+    libvirt_packages: tuple[StrictStr, ...] = Field(description="packages of libvirt and QEMU")
+    libvirt_minimum: Version = Field(default="1.2.0", description="the oldest libvirt accepted")
+    qemu_minimum: Version = Field(default="1.5.0", description="the oldest QEMU accepted")
+    libvirt_service: Service = Field(default="libvirtd", description="the service of libvirt")
+    libvirtd_arguments_file: AbsolutePath = Field(
+        description="the file from which the unit reads the daemon's arguments"
+    )
+    libvirtd_arguments: dict[StrictStr, StrictStr] = Field(
+        description="the variables of that file that make libvirtd listen"
+    )
+    libvirt_masked_units: tuple[Unit, ...] = Field(
+        default=(),
+        description="units that would listen or run in libvirtd's place; stopped and masked",
+    )
+    libvirt_remote_mode: Literal["legacy", "direct", "auto"] | None = Field(
+        default=None, description="remote_mode of libvirt.conf; None: libvirt's own default"
+    )
+
+
+class Security(Concern):
+    """What must not stand in libvirt's way (guide, 'Configure the Security Policies')."""
+
+    apparmor_profiles: tuple[StrictStr, ...] = Field(
+        default=(), description="file names below /etc/apparmor.d that are disabled"
+    )
+    selinux_mode: Literal["permissive", "enforcing"] = Field(
+        default="permissive",
+        description="what SELinux does, where the host has it and its kernel runs it",
+    )
+
+
+class Firewall(Concern):
+    """Who may connect, and to which ports (guide, 'Configuring the firewall')."""
+
+    management_servers: tuple[IPv4Network, ...] = Field(
+        default=(), description="addresses or networks of the CloudStack management servers"
+    )
+    firewall_sources: tuple[IPv4Network, ...] = Field(
+        default=(), description="further addresses or networks that may connect"
+    )
+    firewall_from_anywhere: StrictBool = Field(
+        default=False,
+        description="whether the ports are open to anyone, as the guide has it",
+    )
+    firewall_ports: tuple[Annotated[StrictStr, Field(pattern=r"^\d+(:\d+)?$")], ...] = Field(
+        default=("1798", "16509", "16514", "5900:6100", "49152:49216"),
+        description="TCP ports, or ranges such as 5900:6100, that the sources may reach",
+    )
+
+
+class Agent(Concern):
+    """CloudStack's agent: where its package comes from, and its agent.properties."""
+
+    cloudstack_repository: Url = Field(description="URL of the repository with cloudstack-agent")
+    cloudstack_suites: tuple[StrictStr, ...] = Field(
+        description="suites of that repository, such as noble; / in a flat one; apt only"
+    )
+    cloudstack_components: tuple[StrictStr, ...] = Field(
+        default=(), description="components of that repository, such as 4.22; none in a flat one"
+    )
+    cloudstack_repository_file: AbsolutePath = Field(
+        default="/etc/apt/sources.list.d/cloudstack.sources",
+        description="the file that names that repository",
+    )
+    cloudstack_key: Url = Field(description="URL of the armoured key that signs the repository")
+    cloudstack_key_sha256: Annotated[StrictStr, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(
+        default=None, description="the SHA-256 of that key; None: the first key seen is trusted"
+    )
+    cloudstack_key_file: AbsolutePath = Field(
+        default="/etc/apt/keyrings/cloudstack.asc", description="where that key is kept"
+    )
+    cloudstack_requisites: tuple[StrictStr, ...] = Field(
+        default=("ca-certificates", "curl"),
+        description="packages that fetch the key, or bring repositories that the agent needs too",
+    )
+    guest_cpu_mode: Literal["custom", "host-model", "host-passthrough"] | None = Field(
+        default=None, description="the CPU that guests see; None: QEMU's default"
+    )
+    guest_cpu_model: Annotated[StrictStr, Field(pattern=r"^[\w.-]+$")] | None = Field(
+        default=None, description="a CPU model that libvirt knows; with guest_cpu_mode custom only"
+    )
+    guest_cpu_features: tuple[Annotated[StrictStr, Field(pattern=r"^-?[\w.-]+$")], ...] = Field(
+        default=(), description="CPU flags that guests get, or, after a minus, do not get"
+    )
+    agent_properties: Annotated[
+        dict[StrictStr, StrictStr | StrictInt], AfterValidator(_property_names)
+    ] = Field(default_factory=dict, description="further lines of agent.properties")
+
+    @model_validator(mode="after")
+    def _cpu_is_consistent(self) -> "Agent":
+        if (self.guest_cpu_mode == "custom") != (self.guest_cpu_model is not None):
+            raise PydanticCustomError(
+                "guest_cpu_model", "a model together with guest_cpu_mode custom, and only then"
+            )
+        if self.guest_cpu_features and self.guest_cpu_mode is None:
+            raise PydanticCustomError(
+                "guest_cpu_features", "features only together with a guest_cpu_mode"
+            )
+        return self
+
+
+class Bridging(Concern):
+    """The network as the administrator writes it (guide, 'Network example').
+
+    What belongs together is checked by `kvmhost.network.model.problems`.
+    """
+
+    bridge_type: Literal["native", "openvswitch"] = Field(
+        default="native", description="what carries the guests' traffic"
+    )
+    ovs_bridge: StrictStr = Field(
+        default="cloudbr", description="the Open vSwitch bridge that holds the uplink"
+    )
+    uplink: StrictStr = Field(default="eth0", description="the NIC that carries the VLANs")
+    mtu: StrictInt | None = Field(
+        default=None, description="bytes, on every layer; None: left as it is"
+    )
+    bridges: dict[StrictStr, StrictInt | None] = Field(
+        description="each bridge and its VLAN tag; None: untagged"
+    )
+    bridge_stp: StrictBool = Field(
+        default=False, description="whether the bridges take part in the spanning tree"
+    )
+    bridge_forward_delay: StrictInt = Field(
+        default=5, description="seconds before a bridge's port forwards"
+    )
+    management_vlan: StrictInt | None = Field(
+        default=None, description="the VLAN tag of the management network; None: untagged"
+    )
+    management_interface: StrictStr | None = Field(
+        default=None,
+        description="the bridge that has the management address; None: the VLAN interface",
+    )
+    management_address: StrictStr = Field(
+        description="the host's address with its prefix, such as 192.168.42.11/24"
+    )
+    gateway: StrictStr = Field(
+        description="the default gateway, inside the management network, such as 192.168.42.1"
+    )
+    dns_servers: tuple[StrictStr, ...] = Field(default=(), description="addresses of name servers")
+    dns_search: tuple[StrictStr, ...] = Field(
+        default=(), description="domains in which short names are looked up"
+    )
+    management_label: StrictStr | None = Field(
+        default=None,
+        description="KVM traffic label of management; None: the interface with the address",
+    )
+    public_label: StrictStr = Field(
+        default="cloudbr0", description="KVM traffic label of public traffic"
+    )
+    guest_label: StrictStr = Field(
+        default="cloudbr1", description="KVM traffic label of guest traffic"
+    )
+
+
+class Guard(Concern):
+    """How a change of the network is guarded (see `files/network-guard`)."""
+
+    network_confirm_timeout: StrictInt = Field(
+        default=60,
+        ge=20,
+        le=900,
+        description="seconds after which the host undoes a change that nobody confirmed",
+    )
+    network_change_with_guests: StrictBool = Field(
+        default=False, description="whether the network may change while guests run"
+    )
+
+
+CONCERNS: dict[str, type[Concern]] = {
+    "platform": Platform,
+    "preparation": Preparation,
+    "time": TimeService,
+    "libvirt": Libvirt,
+    "security": Security,
+    "bridging": Bridging,
+    "guard": Guard,
+    "firewall": Firewall,
+    "agent": Agent,
+}
+KEYS = {key: field for concern in CONCERNS.values() for key, field in concern.model_fields.items()}
+"""Every key there is, with its type, default and description."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of one host, validated."""
+
+    platform: Platform
+    preparation: Preparation
+    time: TimeService
+    libvirt: Libvirt
+    security: Security
+    network: Network
+    guard: Guard
+    firewall: Firewall
+    agent: Agent
+
+
+class SettingsError(ValueError):
+    """Settings of some hosts cannot be used; its text is the table of all that is wrong."""
+
+    def __init__(self, problems: Mapping[str, list[Problem]]) -> None:
+        self.problems = problems
+        super().__init__(_report(problems))
+
+
+def load(
+    data: Mapping[str, Mapping[str, object]], other_keys: Set[str] = frozenset()
+) -> dict[str, Settings]:
+    """Return the settings of every host, by its name.
+
+    data: the merged inventory and group data of every host, by the host's name.
+    other_keys: keys that someone else reads, such as pyinfra's own.
+
+    Raises SettingsError, with all problems of all hosts, when any of them cannot be used.
+    """
+    settings: dict[str, Settings] = {}
+    problems: dict[str, list[Problem]] = {}
+    for name, host_data in data.items():
+        ours = {key: value for key, value in host_data.items() if key not in other_keys}
+        outcome = _load_host({"hostname": name} | ours, other_keys)
+        if isinstance(outcome, Settings):
+            settings[name] = outcome
+        else:
+            problems[name] = outcome
+    for name, problem in _shared_addresses(settings):
+        problems.setdefault(name, []).append(problem)
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def _load_host(given: Mapping[str, object], other_keys: Set[str]) -> Settings | list[Problem]:
+    known = KEYS.keys() | other_keys
+    problems = [_unknown(key, given[key], known) for key in given if key not in KEYS]
+    concerns: dict[str, Any] = {}
+    for concern, model in CONCERNS.items():
+        try:
+            concerns[concern] = model.model_validate(given)
+        except ValidationError as error:
+            problems += [_problem(details) for details in error.errors()]
+    if bridging := concerns.pop("bridging", None):
+        try:
+            concerns["network"] = build(NetworkKeys(**bridging.model_dump()))
+        except InvalidNetworkError as error:
+            problems += error.problems
+    return problems or Settings(**concerns)
+
+
+def _unknown(key: str, value: object, known: Set[str]) -> Problem:
+    near = difflib.get_close_matches(key, known, n=1)
+    return Problem(key, value, f"no such key; did you mean {near[0]}?" if near else "no such key")
+
+
+def _problem(error: ErrorDetails) -> Problem:
+    """Say what pydantic found; an error of a whole concern bears its key as its type."""
+    missing = error["type"] == "missing"
+    key = str(error["loc"][0]) if error["loc"] else error["type"]
+    value = error["input"] if error["loc"] and not missing else error["input"].get(key, "(missing)")
+    return Problem(key, value, f"{error['msg']} ({KEYS[key].description})")
+
+
+def _shared_addresses(settings: Mapping[str, Settings]) -> Iterator[tuple[str, Problem]]:
+    owners: dict[object, str] = {}
+    for name, host in settings.items():
+        address = host.network.address
+        owner = owners.setdefault(address.ip, name)
+        if owner != name:
+            yield name, Problem("management_address", str(address), f"{owner} has it already")
+
+
+def _report(problems: Mapping[str, list[Problem]]) -> str:
+    """Return one row a problem; a problem that many hosts share names them together."""
+    hosts: dict[tuple[str, str, str], list[str]] = {}
+    for name, found in problems.items():
+        for problem in found:
+            row = (problem.key, repr(problem.value), problem.accepted)
+            hosts.setdefault(row, []).append(name)
+    rows = [(_hosts(names), *row) for row, names in hosts.items()]
+    return (
+        f"{len(rows)} settings cannot be used; no host was touched.\n\n"
+        f"{table.render(('host', 'key', 'value', 'accepted'), rows)}"
+    )
+
+
+def _hosts(names: list[str]) -> str:
+    shown = ", ".join(names[:3])
+    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown

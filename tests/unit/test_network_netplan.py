@@ -1,0 +1,211 @@
+"""netplan: our file, what other files keep, what files mean together."""
+
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kvmhost.network.interfaces import Interface
+from kvmhost.network.model import Network
+from kvmhost.network.netplan import OWN_FILE, outdated, parse, render
+from tests.unit.network_examples import GOLDEN, NETWORKS, ON_BRIDGE, OPENVSWITCH, UNTAGGED, network
+
+GOLDENS: dict[str, dict[str, Any]] = {
+    "native": {},
+    "native-untagged": {**UNTAGGED, "mtu": 9000, "bridge_stp": True},
+    "openvswitch": OPENVSWITCH,
+}
+CLOUD_INIT = "/etc/netplan/50-cloud-init.yaml"
+OTHER = "/etc/netplan/90-other.yaml"
+
+
+def rendered(existing: dict[str, str], any_network: Network) -> dict[str, str]:
+    return {file.path: file.content for file in render(any_network, existing)}
+
+
+@pytest.mark.parametrize(("name", "changed"), GOLDENS.items(), ids=GOLDENS)
+def test_golden(name: str, changed: dict[str, Any]) -> None:
+    (file,) = render(network(**changed), {})
+    assert (file.path, file.mode) == (OWN_FILE, 0o600)
+    assert file.content == (GOLDEN / f"netplan-{name}.yaml").read_text()
+
+
+# The guide has no netplan example; its listing for Ubuntu means this.
+def test_the_guides_values_are_where_netplan_wants_them() -> None:
+    document = yaml.safe_load(rendered({}, network())[OWN_FILE])["network"]
+    management = document["vlans"]["eth0.100"]
+    assert (management["id"], management["link"]) == (100, "eth0")
+    assert management["addresses"] == ["192.168.42.11/24"]
+    assert management["routes"] == [{"to": "default", "via": "192.168.42.1"}]
+    assert management["nameservers"] == {
+        "addresses": ["8.8.8.8", "8.8.4.4"],
+        "search": ["lab.example.org"],
+    }
+    for bridge, tag in (("cloudbr0", 200), ("cloudbr1", 300)):
+        assert document["vlans"][f"eth0.{tag}"]["id"] == tag
+        assert document["bridges"][bridge]["interfaces"] == [f"eth0.{tag}"]
+        assert document["bridges"][bridge]["parameters"] == {"stp": False, "forward-delay": 5}
+        assert "addresses" not in document["bridges"][bridge]
+
+
+def test_the_uplink_stays_the_device_that_cloud_init_says_it_is() -> None:
+    existing = {
+        CLOUD_INIT: (
+            "# comment\nnetwork:\n  version: 2\n  ethernets:\n    id0:\n      match:\n"
+            '        macaddress: "52:54:00:00:00:02"\n      set-name: eth0\n      dhcp4: true\n'
+            "      wakeonlan: true\n"
+            "    eth1:\n      match: {macaddress: 52:54:00:00:00:03}\n      dhcp4: yes\n"
+        )
+    }
+    files = rendered(existing, network())
+    uplink = yaml.safe_load(files[OWN_FILE])["network"]["ethernets"]["eth0"]
+    assert uplink["match"] == {"macaddress": "52:54:00:00:00:02"}
+    assert uplink["set-name"] == "eth0"
+    assert uplink["dhcp4"] is False
+    assert files[CLOUD_INIT] == (
+        "network:\n  version: 2\n  ethernets:\n    eth1:\n"
+        "      match: {macaddress: '52:54:00:00:00:03'}\n      dhcp4: yes\n"
+    )
+    assert rendered({**existing, **files}, network()) == {OWN_FILE: files[OWN_FILE]}
+
+
+def test_a_bond_that_is_there_stays_a_bond() -> None:
+    existing = {
+        OTHER: (
+            "network:\n  ethernets:\n    eth0: {}\n    eth1: {}\n  bonds:\n    bond0:\n"
+            "      interfaces: [eth0, eth1]\n      parameters: {mode: 802.3ad}\n      dhcp4: true\n"
+        )
+    }
+    files = rendered(existing, network(uplink="bond0"))
+    bond = yaml.safe_load(files[OWN_FILE])["network"]["bonds"]["bond0"]
+    assert (bond["interfaces"], bond["parameters"]) == (["eth0", "eth1"], {"mode": "802.3ad"})
+    assert bond["dhcp4"] is False
+    assert "bonds" not in yaml.safe_load(files[OTHER])["network"]
+    assert "ethernets" in yaml.safe_load(files[OTHER])["network"]
+
+
+def test_a_file_that_is_all_ours_keeps_no_definition() -> None:
+    existing = {OTHER: "network:\n  version: 2\n  ethernets:\n    eth0: {dhcp4: true}\n"}
+    assert rendered(existing, network())[OTHER] == "network:\n  version: 2\n"
+
+
+def test_a_file_without_our_interfaces_is_not_touched() -> None:
+    existing = {
+        OTHER: (
+            "# mine\nnetwork:\n  renderer: NetworkManager\n  openvswitch: {ports: [[a, b]]}\n"
+            "  ethernets:\n    wan:\n      match: {name: enp9*}\n      dhcp4: on\n"
+        ),
+        "/etc/netplan/empty.yaml": "",
+        "/etc/netplan/null.yaml": "network:\n  ethernets:\n",
+    }
+    assert rendered(existing, network()).keys() == {OWN_FILE}
+
+
+def test_the_renderer_goes_for_our_interfaces_only() -> None:
+    document = yaml.safe_load(rendered({}, network())[OWN_FILE])["network"]
+    assert "renderer" not in document
+    for section in ("ethernets", "vlans", "bridges"):
+        assert {body["renderer"] for body in document[section].values()} == {"networkd"}
+
+
+def test_a_file_that_is_no_yaml_is_named() -> None:
+    with pytest.raises(ValueError, match=rf"{OTHER} is no YAML"):
+        render(network(), {OTHER: "network: [\n"})
+
+
+def test_files_mean_together_what_netplan_makes_of_them() -> None:
+    existing = {
+        # Sorted by name, not by where it stands here.
+        "/etc/netplan/20.yaml": (
+            "network:\n  ethernets:\n    eth0:\n"
+            "      addresses: [10.0.0.2/24]\n      dhcp4: false\n"
+        ),
+        "/etc/netplan/10.yaml": (
+            "network:\n  ethernets:\n    eth0:\n      dhcp4: true\n      addresses:\n"
+            "      - 10.0.0.1/24: {label: 'eth0:1'}\n      gateway4: 10.0.0.254\n"
+            "    lan:\n      match: {name: 'enp*'}\n      dhcp6: true\n"
+            "    wan:\n      match: {macaddress: 52:54:00:00:00:03}\n      set-name: wan0\n"
+            "  vlans:\n    v7:\n      id: 7\n      link: wan\n      mtu: 1400\n"
+            "      routes: [{to: 0.0.0.0/0, via: 10.7.0.1}, {to: 10.8.0.0/16, via: 10.7.0.2}]\n"
+            "  bridges:\n    br7:\n      interfaces: [v7]\n    br8:\n      openvswitch: {}\n"
+        ),
+    }
+    found = {interface.name: interface for interface in parse(existing)}
+    assert found.keys() == {"eth0", "enp*", "wan0", "v7", "br7", "br8"}
+    assert [str(each) for each in found["eth0"].addresses] == ["10.0.0.1/24", "10.0.0.2/24"]
+    assert [str(each) for each in found["eth0"].gateways] == ["10.0.0.254"]
+    assert not found["eth0"].dhcp
+    assert found["enp*"].dhcp
+    assert (found["v7"].parent, found["v7"].tag, found["v7"].mtu) == ("wan0", 7, 1400)
+    assert [str(each) for each in found["v7"].gateways] == ["10.7.0.1"]
+    assert found["br7"] == Interface("br7", "bridge", ports=("v7",), stp=True)
+    assert found["br8"].is_ovs_bridge
+
+
+OUTDATED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "nothing": ({}, ()),
+    "what networkd changes by itself": (
+        {"mtu": 9000, "dns_search": [], "management_address": "192.168.42.12/24"},
+        (),
+    ),
+    "a VLAN interface that is left out": (ON_BRIDGE, ("eth0.100",)),
+    "a bridge that is left out": ({"bridges": {"cloudbr0": 200}}, ("cloudbr1", "eth0.300")),
+    "another tag": (
+        {"bridges": {"cloudbr0": 200, "cloudbr1": 301}},
+        ("cloudbr1", "eth0.300"),
+    ),
+    "another STP": ({"bridge_stp": True}, ("cloudbr1", "cloudbr0")),
+    "an untagged bridge": (UNTAGGED, ("cloudbr0", "eth0.200", "eth0.100")),
+    "native bridges where Open vSwitch comes": (
+        OPENVSWITCH,
+        ("cloudbr1", "cloudbr0", "eth0.300", "eth0.200", "eth0.100"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("changed", "expected"), OUTDATED.values(), ids=OUTDATED)
+def test_devices_that_networkd_would_leave_as_they_are(
+    changed: dict[str, Any], expected: tuple[str, ...]
+) -> None:
+    labels = (
+        {} if "cloudbr1" in changed.get("bridges", ["cloudbr1"]) else {"guest_label": "cloudbr0"}
+    )
+    before = rendered({}, network())
+    assert outdated(before, rendered(before, network(**labels, **changed))) == expected
+
+
+def test_open_vswitchs_bridges_are_netplans_to_delete() -> None:
+    before = rendered({}, network(**OPENVSWITCH))
+    assert outdated(before, rendered(before, network())) == ()
+
+
+FOREIGN = st.dictionaries(
+    st.sampled_from(["/etc/netplan/00.yaml", CLOUD_INIT, OTHER]),
+    st.sampled_from(
+        [
+            "network: {version: 2}\n",
+            "network:\n  renderer: NetworkManager\n  ethernets:\n    wlan9: {dhcp4: true}\n",
+            "network:\n  ethernets:\n    eth0: {dhcp4: true}\n    eth9: {dhcp4: true}\n",
+            "network:\n  vlans:\n    v9: {id: 9, link: eth9}\n  ethernets: {eth9: {}}\n",
+            "network:\n  bridges:\n    cloudbr0: {interfaces: [eth9]}\n  ethernets: {eth9: {}}\n",
+        ]
+    ),
+)
+
+
+@given(FOREIGN, NETWORKS)
+def test_other_definitions_mean_what_they_meant(
+    files: dict[str, str], any_network: Network
+) -> None:
+    after = {**files, **rendered(files, any_network)}
+    theirs = {each for each in parse(files) if each.name not in any_network.names}
+    assert set(parse(after)) == theirs | set(any_network.interfaces)
+    assert rendered(after, any_network) == {OWN_FILE: after[OWN_FILE]}
+
+
+@settings(max_examples=300)
+@given(NETWORKS)
+def test_rendered_and_read_back_it_is_the_same_network(any_network: Network) -> None:
+    assert set(parse(rendered({}, any_network))) == set(any_network.interfaces)

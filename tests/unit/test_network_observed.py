@@ -1,0 +1,103 @@
+"""A kernel's state against the model, on output captured from machines with a 6.1 kernel."""
+
+import json
+from typing import Any
+
+import pytest
+
+from kvmhost.network.model import Network
+from kvmhost.network.observed import differences, mending
+from tests.unit.network_examples import GOLDEN, OPENVSWITCH, UNTAGGED, network
+
+OBSERVED = GOLDEN / "observed"
+
+
+def captured(name: str) -> tuple[Any, Any]:
+    addresses, routes = (
+        json.loads((OBSERVED / f"{name}.{kind}.json").read_text())
+        for kind in ("addresses", "routes")
+    )
+    return addresses, routes
+
+
+AS_MODELLED = {
+    "guide": network(),  # with a guest's interface in cloudbr0
+    "untagged": network(**UNTAGGED, bridge_stp=True),
+    "openvswitch": network(**OPENVSWITCH),
+}
+
+
+@pytest.mark.parametrize(("name", "modelled"), AS_MODELLED.items(), ids=AS_MODELLED)
+def test_no_difference_on_a_host_that_is_as_modelled(name: str, modelled: Network) -> None:
+    addresses, routes = captured(name)
+    assert differences(modelled, addresses, routes) == ()
+    assert mending(modelled, addresses) == ()
+
+
+def test_a_bare_host_lacks_everything_but_the_uplink() -> None:
+    addresses, routes = captured("bare")
+    assert differences(network(), addresses, routes) == (
+        "eth0.100 is missing.",
+        "eth0.200 is missing.",
+        "cloudbr0 is missing.",
+        "eth0.300 is missing.",
+        "cloudbr1 is missing.",
+        "There is no default route via 192.168.42.1 on eth0.100.",
+    )
+    assert mending(network(), addresses) == ()
+
+
+def test_what_was_changed_by_hand_is_seen_and_mended() -> None:
+    addresses, routes = captured("drifted")
+    assert differences(network(), addresses, routes) == (
+        "eth0.100 does not have the address 192.168.42.11/24 but 192.168.42.99/24.",
+        "cloudbr0 is down.",
+        "eth0.200 is no port of cloudbr0.",
+        "eth0.300 is VLAN 301 on eth0 instead of VLAN 300 on eth0.",
+        "cloudbr1 has STP on.",
+        "cloudbr1 has a forward delay of 15 s instead of 5 s.",
+        "eth0.999 is a port of cloudbr1 by mistake.",
+        "The default route is via 192.168.42.254 on eth0.100, not 192.168.42.1 on eth0.100.",
+    )
+    assert mending(network(), addresses) == (
+        ("delete", "eth0.300"),
+        ("set", "cloudbr0", "up"),
+        ("set", "eth0.200", "master", "cloudbr0"),
+        ("set", "cloudbr1", "type", "bridge", "stp_state", "0"),
+        ("set", "cloudbr1", "type", "bridge", "forward_delay", "500"),
+        ("set", "eth0.999", "nomaster"),
+    )
+
+
+def test_an_mtu_counts_when_it_is_modelled() -> None:
+    addresses, routes = captured("guide")
+    modelled = network(mtu=1400)
+    found = differences(modelled, addresses, routes)
+    assert [sentence.split(" has ")[0] for sentence in found] == [
+        interface.name for interface in modelled.interfaces
+    ]
+    assert found[0] == "eth0 has MTU 9000 instead of 1400."
+    assert mending(modelled, addresses)[0] == ("set", "eth0", "mtu", "1400")
+
+
+def test_native_bridges_are_not_open_vswitchs() -> None:
+    addresses, routes = captured("guide")
+    found = differences(network(**OPENVSWITCH), addresses, routes)
+    assert "cloudbr0 is a native bridge, not Open vSwitch's." in found
+    assert ("delete", "cloudbr0") in mending(network(**OPENVSWITCH), addresses)
+
+
+def test_open_vswitchs_bridges_are_not_native_and_go_by_its_database_only() -> None:
+    addresses, routes = captured("openvswitch")
+    assert "cloudbr0 is no native bridge." in differences(network(), addresses, routes)
+    assert mending(network(), addresses) == ()
+
+
+def test_the_preferred_default_route_counts() -> None:
+    addresses, routes = captured("guide")
+    other = {"dst": "default", "gateway": "10.0.0.1", "dev": "eth1"}
+    assert differences(network(), addresses, [{**other, "metric": 1024}, *routes]) == ()
+    preferred = [{**route, "metric": 100} for route in routes] + [other]
+    assert differences(network(), addresses, preferred) == (
+        "The default route is via 10.0.0.1 on eth1, not 192.168.42.1 on eth0.100.",
+    )

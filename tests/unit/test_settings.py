@@ -1,0 +1,239 @@
+"""Good settings are accepted, and twenty kinds of bad ones are each said in full."""
+
+from typing import Any
+
+import pytest
+
+from kvmhost.settings import CONCERNS, KEYS, Settings, SettingsError, load
+
+KVM1 = "kvm1.lab.example.org"
+KVM2 = "kvm2.lab.example.org"
+
+
+def data(**changes: Any) -> dict[str, Any]:
+    """Return what an administrator has to say of a Debian host, with changes; `...` removes."""
+    complete = {
+        "distribution": "debian",
+        "releases": ["12"],
+        "package_manager": "apt",
+        "network_backend": "ifupdown",
+        "firewall_backend": "ufw",
+        "libvirt_packages": ["libvirt-daemon-system"],
+        "libvirtd_arguments_file": "/etc/default/libvirtd",
+        "libvirtd_arguments": {"LIBVIRTD_ARGS": '"--listen"'},
+        "cluster": "cluster_a",
+        "cloudstack_repository": "https://packages.example.org/debian",
+        "cloudstack_suites": ["bookworm"],
+        "cloudstack_key": "https://packages.example.org/release.asc",
+        "management_vlan": 100,
+        "management_address": "192.168.42.11/24",
+        "gateway": "192.168.42.1",
+        "bridges": {"cloudbr0": 200, "cloudbr1": 300},
+    }
+    merged = complete | changes
+    return {key: value for key, value in merged.items() if value is not ...}
+
+
+def load_one(**changes: Any) -> Settings:
+    return load({KVM1: data(**changes)})[KVM1]
+
+
+def test_the_guides_example_is_accepted() -> None:
+    settings = load_one()
+    assert settings.preparation.hostname == KVM1
+    assert settings.network.labels.management == "eth0.100"
+
+
+@pytest.mark.parametrize("given", ["rocky", ["rhel", "rocky"]])
+def test_a_group_may_have_one_distribution_or_several_that_are_alike(given: object) -> None:
+    assert "rocky" in load_one(distribution=given).platform.distribution
+
+
+def test_keys_that_pyinfra_reads_are_left_to_it() -> None:
+    given = data(ssh_user="root", _sudo=True)
+    assert load({KVM1: given}, other_keys=frozenset(("ssh_user", "_sudo")))
+
+
+BAD: dict[str, tuple[dict[str, Any], str, str, str]] = {
+    "a misspelt key": ({"guest_cpu_mod": "custom"}, "guest_cpu_mod", "custom", "guest_cpu_mode?"),
+    "a key without a like": ({"colour": "blue"}, "colour", "blue", "no such key"),
+    "a missing key": ({"gateway": ...}, "gateway", "(missing)", "default gateway"),
+    "an unknown distribution": (
+        {"distribution": "slackware"},
+        "distribution",
+        "slackware",
+        "debian",
+    ),
+    "an unknown back end": ({"network_backend": "wicked"}, "network_backend", "wicked", "netplan"),
+    "a name without a domain": ({"hostname": "kvm1"}, "hostname", "kvm1", "fully qualified"),
+    "text for a number": ({"minimum_memory": "4 GB"}, "minimum_memory", "4 GB", "integer"),
+    "a number that is too small": ({"minimum_memory": 4}, "minimum_memory", "4", "512"),
+    "text for a boolean": ({"require_hvm": "no"}, "require_hvm", "no", "boolean"),
+    "one server for a list": ({"ntp_servers": "10.0.0.1"}, "ntp_servers", "10.0.0.1", "tuple"),
+    "a server that is no name": ({"ntp_servers": ["a b"]}, "ntp_servers", "a b", "host name"),
+    "an unknown time service": ({"time_service": "sundial"}, "time_service", "sundial", "chrony"),
+    "an unknown CPU mode": ({"guest_cpu_mode": "fast"}, "guest_cpu_mode", "fast", "host-model"),
+    "custom without a model": (
+        {"guest_cpu_mode": "custom"},
+        "guest_cpu_model",
+        "(missing)",
+        "custom",
+    ),
+    "a model without custom": (
+        {"guest_cpu_mode": "host-model", "guest_cpu_model": "SandyBridge"},
+        "guest_cpu_model",
+        "SandyBridge",
+        "custom",
+    ),
+    "features without a mode": (
+        {"guest_cpu_features": ["avx"]},
+        "guest_cpu_features",
+        "avx",
+        "mode",
+    ),
+    "a feature that is two": (
+        {"guest_cpu_mode": "host-model", "guest_cpu_features": ["avx -mmx"]},
+        "guest_cpu_features",
+        "avx -mmx",
+        "pattern",
+    ),
+    "a property that CloudStack writes": (
+        {"agent_properties": {"guid": "1"}},
+        "agent_properties",
+        "guid",
+        "CloudStack writes itself",
+    ),
+    "a property with a setting of its own": (
+        {"agent_properties": {"guest.cpu.mode": "custom"}},
+        "agent_properties",
+        "guest.cpu.mode",
+        "guest_cpu_mode",
+    ),
+    "a time service that the distribution lacks": (
+        {"time_service": "ntp"},
+        "time_service",
+        "ntp",
+        "chrony, openntpd",
+    ),
+    "a package manager of another family": (
+        {"package_manager": "zypper"},
+        "package_manager",
+        "zypper",
+        "dnf",
+    ),
+    "a mode that SELinux lacks": (
+        {"selinux_mode": "disabled"},
+        "selinux_mode",
+        "disabled",
+        "permissive",
+    ),
+    "a release that is no number": ({"releases": ["bookworm"]}, "releases", "bookworm", "pattern"),
+    "a unit with no kind": (
+        {"libvirt_masked_units": ["virtqemud"]},
+        "libvirt_masked_units",
+        "virtqemud",
+        "socket",
+    ),
+    "a repository that is no URL": (
+        {"cloudstack_repository": "ppa:cloudstack"},
+        "cloudstack_repository",
+        "ppa:cloudstack",
+        "https",
+    ),
+    "a key's checksum that is none": (
+        {"cloudstack_key_sha256": "abc"},
+        "cloudstack_key_sha256",
+        "abc",
+        "SHA-256",
+    ),
+    "a source that is no network": (
+        {"management_servers": ["10.0.0.5/8"]},
+        "management_servers",
+        "10.0.0.5/8",
+        "network",
+    ),
+    "a port that is none": ({"firewall_ports": ["ssh"]}, "firewall_ports", "ssh", "5900:6100"),
+    "a VLAN tag out of range": (
+        {"bridges": {"cloudbr0": 4095, "cloudbr1": 300}},
+        "bridges",
+        "4095",
+        "4094",
+    ),
+    "a tag that is used twice": (
+        {"bridges": {"cloudbr0": 200, "cloudbr1": 200}},
+        "bridges",
+        "200",
+        "tag",
+    ),
+    "an address without a prefix": (
+        {"management_address": "192.168.42.11"},
+        "management_address",
+        "192.168.42.11",
+        "192.168.42.11/24",
+    ),
+    "a gateway outside the network": (
+        {"gateway": "10.0.0.1"},
+        "gateway",
+        "10.0.0.1",
+        "192.168.42.0/24",
+    ),
+    "a bridge whose name is too long": (
+        {"bridges": {"cloudbr0": 200, "cloudbr1": 300, "a-very-long-name": 400}},
+        "bridges",
+        "a-very-long-name",
+        "15",
+    ),
+    "a label without a bridge": (
+        {"guest_label": "cloudbr7"},
+        "guest_label",
+        "cloudbr7",
+        "cloudbr1",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "key", "value", "accepted"), BAD.values(), ids=BAD.keys())
+def test_a_bad_setting_is_said_with_host_key_value_and_what_is_accepted(
+    changes: dict[str, Any], key: str, value: str, accepted: str
+) -> None:
+    with pytest.raises(SettingsError) as raised:
+        load({KVM1: data(**changes)})
+    assert list(raised.value.problems) == [KVM1]
+    found = raised.value.problems[KVM1]
+    assert {problem.key for problem in found} == {key}
+    problem = found[0]
+    assert value in str(problem.value)
+    assert accepted in problem.accepted
+    said = " ".join(str(raised.value).split())
+    assert KVM1 in said
+    assert key in said
+
+
+def test_all_problems_of_all_hosts_are_said_at_once() -> None:
+    with pytest.raises(SettingsError) as raised:
+        load(
+            {
+                KVM1: data(guest_cpu_mode="fast", gatway="192.168.42.1"),
+                KVM2: data(management_address="192.168.42.12/24", guest_cpu_mode="fast"),
+            }
+        )
+    assert {
+        name: [problem.key for problem in found] for name, found in raised.value.problems.items()
+    } == {
+        KVM1: ["gatway", "guest_cpu_mode"],
+        KVM2: ["guest_cpu_mode"],
+    }
+    assert f"{KVM1}, {KVM2}" in " ".join(str(raised.value).split()), "one row for both"
+
+
+def test_an_address_that_two_hosts_have_is_refused() -> None:
+    with pytest.raises(SettingsError) as raised:
+        load({KVM1: data(), KVM2: data()})
+    [problem] = raised.value.problems[KVM2]
+    assert (problem.key, problem.value) == ("management_address", "192.168.42.11/24")
+    assert KVM1 in problem.accepted
+
+
+def test_every_key_is_described_and_belongs_to_one_concern() -> None:
+    assert all(field.description for field in KEYS.values())
+    assert len(KEYS) == sum(len(concern.model_fields) for concern in CONCERNS.values())
