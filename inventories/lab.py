@@ -1,0 +1,39 @@
+"""The lab's running fleet: $KVMHOST_LAB_FLEET, or else "demo".
+
+Groups: `debian`, and a cluster each for the machines and the container hosts.
+"""
+
+import os as _os
+import sys as _sys
+from typing import Any as _Any
+
+from tests.lab.fleet import Fleet as _Fleet
+from tests.lab.fleet import Node as _Node
+from tests.lab.fleet import NoFleetError as _NoFleetError
+
+
+def _data(node: _Node) -> dict[str, _Any]:
+    return {
+        "ssh_hostname": node.ssh_hostname,
+        "ssh_port": node.ssh_port,
+        "ssh_user": "root",
+        "ssh_key": str(node.ssh_key),
+        "ssh_known_hosts_file": str(node.known_hosts),
+        "ssh_strict_host_key_checking": "yes",
+        "management_address": node.address,
+        "gateway": str(_fleet.gateway),
+        "dns_search": [_fleet.domain],
+        "ntp_servers": [str(_fleet.gateway)],
+        "network_backend": node.network_backend,
+    }
+
+
+try:
+    _fleet = _Fleet.load(_os.environ.get("KVMHOST_LAB_FLEET", "demo"))
+except _NoFleetError as _error:
+    _sys.exit(str(_error))
+
+# pyinfra makes a group of every list here.
+debian = [(node.name, _data(node)) for node in _fleet.nodes]
+cluster_lab = [node.name for node in _fleet.machines]
+cluster_containers = [node.name for node in _fleet.hosts]

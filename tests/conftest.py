@@ -1,0 +1,31 @@
+"""The fleet that the tiers `hosts` and `machines` share: hosts that the lab makes and keeps."""
+
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.lab import lab
+from tests.lab.fleet import Fleet
+from tests.runs import Run, pyinfra
+
+FLEET = "test"
+SPEC = lab.FleetSpec(name=FLEET, machines=("ifupdown", "netplan"), hosts=4)
+
+
+@pytest.fixture(scope="session")
+def fleet() -> Iterator[Fleet]:
+    """Two machines and four container hosts; KVMHOST_LAB_KEEP=1 leaves them up afterwards."""
+    yield lab.up(SPEC)
+    if not os.environ.get("KVMHOST_LAB_KEEP"):
+        lab.down(FLEET)
+
+
+@pytest.fixture(scope="session")
+def deploy(fleet: Fleet) -> Callable[..., Run]:
+    """Run deploy.py, or what is named instead, against the fleet as an administrator does."""
+
+    def run(*arguments: str, target: str = "deploy.py") -> Run:
+        return pyinfra("inventories/lab.py", target, *arguments, KVMHOST_LAB_FLEET=fleet.name)
+
+    return run

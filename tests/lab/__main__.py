@@ -1,0 +1,93 @@
+"""Command line of the lab: python -m tests.lab up|down|status|ssh."""
+
+import argparse
+import os
+import sys
+from typing import get_args
+
+from docker.errors import DockerException
+
+from kvmhost.table import render
+from tests.lab import lab
+from tests.lab.fleet import Fleet, LabError, NetworkBackend
+
+
+def main() -> int:
+    """Run the command; return the exit status."""
+    arguments = _parser().parse_args()
+    try:
+        return int(arguments.run(arguments) or 0)
+    except (LabError, DockerException) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; `up` goes on from here, `down` removes it", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.lab", description="Real hosts, locally.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: object, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.add_argument("--fleet", default="demo", choices=lab.FLEETS, help="default: demo")
+        sub.set_defaults(run=run)
+        return sub
+
+    up = command("up", _up, "Bring the fleet up; what runs already stays.")
+    up.add_argument(
+        "--machines",
+        type=_backends,
+        default=("ifupdown", "netplan"),
+        metavar="BACKEND,...",
+        help="a machine for each network backend (ifupdown, netplan); default: one of each",
+    )
+    up.add_argument("--hosts", type=int, default=0, metavar="N", help="container hosts; default: 0")
+    command("down", _down, "Remove the fleet; the images stay.")
+    command("status", _status, "Show the fleet's nodes.")
+    ssh = command("ssh", _ssh, "Log in to a node as root, or run a command there.")
+    ssh.add_argument("name", metavar="NAME")
+    ssh.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND")
+    return parser
+
+
+def _backends(text: str) -> tuple[NetworkBackend, ...]:
+    backends = tuple(part for part in text.split(",") if part)
+    unknown = set(backends) - set(get_args(NetworkBackend)) | (set(backends) & {"unmanaged"})
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: not ifupdown or netplan")
+    return backends  # type: ignore[return-value]  # just checked
+
+
+def _up(arguments: argparse.Namespace) -> None:
+    spec = lab.FleetSpec(arguments.fleet, arguments.machines, arguments.hosts)
+    _print_table(lab.up(spec))
+
+
+def _down(arguments: argparse.Namespace) -> None:
+    lab.down(arguments.fleet)
+
+
+def _status(arguments: argparse.Namespace) -> None:
+    _print_table(Fleet.load(arguments.fleet))
+
+
+def _ssh(arguments: argparse.Namespace) -> None:
+    node = Fleet.load(arguments.fleet).node(arguments.name)
+    command = node.ssh_command(*arguments.command)
+    os.execvp(command[0], command)
+
+
+def _print_table(fleet: Fleet) -> None:
+    states = lab.states(fleet)
+    header = ("host", "kind", "network", "cluster", "management address", "state")
+    rows = [
+        (node.name, node.kind, node.network_backend, node.cluster, node.address, states[node.name])
+        for node in fleet.nodes
+    ]
+    print(render(header, rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

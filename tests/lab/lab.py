@@ -1,0 +1,297 @@
+"""Brings a fleet up and down, and does to its nodes what happens to real ones."""
+
+import fcntl
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+
+import docker
+from docker.models.containers import Container
+
+from tests.lab import containers
+from tests.lab.engine import connect, name_servers, prepare
+from tests.lab.fleet import (
+    FIRST_HOST,
+    FIRST_MACHINE,
+    STATE,
+    Fleet,
+    LabError,
+    NetworkBackend,
+    Node,
+    NodeKind,
+    NoFleetError,
+    state_directory,
+    wait_until,
+)
+from tests.lab.images import Images, build_images, given_root_tree
+from tests.lab.keys import host_key, make_fleet_keys
+from tests.lab.node_files import NodeFile, node_files, write_files
+from tests.lab.progress import Progress
+
+# Management network and domain of the fleets that may exist at once.
+FLEETS = {
+    "demo": ("192.168.42.0/24", "lab.example.org"),
+    "test": ("192.168.142.0/24", "test.example.org"),
+}
+REPOSITORY_URL = "file:///srv/cloudstack"
+BOOT_DEADLINE = 240
+
+
+@dataclass(frozen=True)
+class FleetSpec:
+    """What is wanted: a machine for each network backend, and a number of container hosts."""
+
+    name: str = "demo"
+    machines: tuple[NetworkBackend, ...] = ("ifupdown", "netplan")
+    hosts: int = 0
+
+
+def plan(spec: FleetSpec, existing: Iterable[Node] = ()) -> Fleet:
+    """Return the fleet that the specification describes, with `existing` nodes beyond it."""
+    if spec.name not in FLEETS:
+        raise LabError(f"no fleet {spec.name!r} is known; there are {', '.join(FLEETS)}")
+    most = FIRST_HOST - FIRST_MACHINE
+    if len(spec.machines) > 31 or spec.hosts > most:
+        raise LabError(f"a fleet has at most 31 machines and {most} hosts")
+    subnet, domain = FLEETS[spec.name]
+
+    def node(kind: NodeKind, index: int, backend: NetworkBackend) -> Node:
+        name, first = ("kvm", FIRST_MACHINE) if kind == "machine" else ("host", FIRST_HOST)
+        return Node(
+            name=f"{name}{index + 1}.{domain}",
+            kind=kind,
+            fleet=spec.name,
+            cluster="lab" if kind == "machine" else "containers",
+            distribution="debian",
+            network_backend=backend,
+            address=f"{IPv4Network(subnet)[first + index]}/{IPv4Network(subnet).prefixlen}",
+        )
+
+    wanted = [node("machine", index, backend) for index, backend in enumerate(spec.machines)]
+    wanted += [node("host", index, "unmanaged") for index in range(spec.hosts)]
+    names = {each.name for each in wanted}
+    others = [each for each in existing if each.name not in names]
+    nodes = sorted(wanted + others, key=lambda each: IPv4Address(each.ssh_hostname))
+    return Fleet(spec.name, subnet, domain, REPOSITORY_URL, tuple(nodes))
+
+
+def up(spec: FleetSpec, progress: Progress | None = None) -> Fleet:
+    """Bring up what is not yet up, and return the fleet as soon as every node has booted."""
+    progress = progress or Progress()
+    with _lock(progress):
+        client = prepare(progress, build_root_tree=given_root_tree() is None)
+        images = build_images(client, progress)
+        fleet = plan(spec, _existing(spec.name))
+        make_fleet_keys(fleet)
+        fleet.save()
+        containers.ensure_network(client, fleet, images.chassis)
+        for host in fleet.hosts:
+            _ensure_host(client, fleet, host, images, progress)
+        if fleet.machines:
+            containers.ensure_switch(client, fleet, images.chassis)
+        for machine in fleet.machines:
+            _ensure_machine(client, fleet, machine, images, progress)
+    _wait_for_all(fleet.nodes, progress)
+    return fleet
+
+
+def down(name: str, progress: Progress | None = None) -> None:
+    """Remove the fleet's containers, networks and files. The images stay for the next time."""
+    progress = progress or Progress()
+    with _lock(progress):
+        removed, networks = containers.remove_fleet(connect(), name)
+        shutil.rmtree(state_directory(name), ignore_errors=True)
+    progress(f"fleet {name}: {removed} containers and {networks} networks removed")
+
+
+def states(fleet: Fleet) -> dict[str, str]:
+    """Return the state of each node by name: what its container does, and whether ssh answers."""
+    client = connect()
+
+    def state(node: Node) -> str:
+        container = containers.find(client, fleet.name, node.short_name)
+        if container is None:
+            return "absent"
+        if container.status != "running":
+            return "off"
+        return "up" if node.answers_ssh() else "on, no ssh"
+
+    with ThreadPoolExecutor(8) as pool:
+        return dict(zip([n.name for n in fleet.nodes], pool.map(state, fleet.nodes), strict=True))
+
+
+def reboot(node: Node, deadline: float = BOOT_DEADLINE) -> None:
+    """Reboot the node from within, and wait until it has booted."""
+    before = node.boot_id()
+    if node.kind == "host":
+        shut_down(node)
+        power_on(node, deadline)
+        return
+    node.run("systemctl reboot", check=False)
+    wait_until(lambda: _has_rebooted(node, before), deadline, f"{node.name} to reboot")
+
+
+def shut_down(node: Node, deadline: float = 120) -> None:
+    """Power the node off from within, and wait until it is off."""
+    node.run("systemctl poweroff", check=False)
+    container = containers.get(connect(), node.fleet, node.short_name)
+    wait_until(lambda: _is_off(container), deadline, f"{node.name} to power off")
+
+
+def power_cut(node: Node) -> None:
+    """Pull the plug: nothing is flushed, nothing is told."""
+    container = containers.get(connect(), node.fleet, node.short_name)
+    if not _is_off(container):
+        container.kill()
+    wait_until(lambda: _is_off(container), 30, f"{node.name} to be off")
+
+
+def power_on(node: Node, deadline: float = BOOT_DEADLINE) -> None:
+    """Switch the node on, and wait until it has booted."""
+    containers.get(connect(), node.fleet, node.short_name).start()
+    node.wait_for_boot(deadline)
+
+
+def reset(node: Node, deadline: float = BOOT_DEADLINE) -> None:
+    """Give the node a pristine disk and boot it."""
+    container = containers.get(connect(), node.fleet, node.short_name)
+    if node.kind == "machine":
+        power_cut(node)
+        _forget_changes(node)
+    else:
+        containers.recreate_host(connect(), node, container)
+    power_on(node, deadline)
+
+
+def console(node: Node) -> str:
+    """Return what the node wrote on its console since it was created."""
+    container = containers.get(connect(), node.fleet, node.short_name)
+    return container.logs().decode(errors="replace")
+
+
+def set_trunk(node: Node, tags: Iterable[int]) -> None:
+    """Let the switch carry these VLANs, and nothing else, on the cable to a machine."""
+    _switch(node, "ovs-vsctl", "set", "port", node.short_name, containers.trunks(tags))
+
+
+def pull_cable(node: Node) -> None:
+    """Take the machine's cable out of the switch. Its own end sees no carrier change."""
+    _switch(node, "ip", "link", "set", node.short_name, "down")
+
+
+def plug_cable(node: Node) -> None:
+    """Put the machine's cable back into the switch."""
+    _switch(node, "ip", "link", "set", node.short_name, "up")
+
+
+def _switch(node: Node, *command: str) -> str:
+    if node.kind != "machine":
+        raise LabError(f"{node.name} is a container: it hangs on no port of the switch")
+    return containers.execute(containers.get(connect(), node.fleet, "switch"), *command)
+
+
+def _ensure_machine(
+    client: docker.DockerClient, fleet: Fleet, machine: Node, images: Images, progress: Progress
+) -> None:
+    files = node_files(machine, fleet, name_servers(), host_key(machine))
+    made_of = containers.machine_definition(machine, images.machine, images.chassis, files)
+    container = _same(client, machine, made_of)
+    if container is None:
+        progress(f"making the disk of {machine.name}")
+        _forget_changes(machine)
+        _seed(machine, files)
+        containers.make_disk(client, machine, images.machine)
+        container = containers.create_machine(client, machine, images.chassis, made_of)
+    _switch_on(container, machine, progress)
+
+
+def _ensure_host(
+    client: docker.DockerClient, fleet: Fleet, host: Node, images: Images, progress: Progress
+) -> None:
+    files = node_files(host, fleet, name_servers(), host_key(host))
+    made_of = containers.definition(images.host, files)
+    container = _same(client, host, made_of)
+    if container is None:
+        _seed(host, files)
+        container = containers.create_host(client, host, images.host, made_of)
+    _switch_on(container, host, progress)
+
+
+def _same(client: docker.DockerClient, node: Node, made_of: str) -> Container | None:
+    """Return the node's container if it is made of the same; remove another."""
+    container = containers.find(client, node.fleet, node.short_name)
+    if container is None or container.labels.get(containers.DEFINITION_LABEL) == made_of:
+        return container
+    container.remove(force=True, v=True)
+    return None
+
+
+def _switch_on(container: Container, node: Node, progress: Progress) -> None:
+    if container.status != "running":
+        progress(f"switching {node.name} on")
+        container.start()
+
+
+def _seed(node: Node, files: Mapping[str, NodeFile]) -> None:
+    seed = node.directory / "seed"
+    shutil.rmtree(seed, ignore_errors=True)
+    write_files(files, seed)
+
+
+def _forget_changes(machine: Node) -> None:
+    (machine.directory / "changes.cow").unlink(missing_ok=True)
+
+
+def _wait_for_all(nodes: Iterable[Node], progress: Progress) -> None:
+    """Wait until all have booted; a round is short, so that Ctrl-C ends it soon."""
+    pending = list(nodes)
+
+    def all_have_booted() -> bool:
+        booted = dict(zip(pending, pool.map(Node.has_booted, pending), strict=True))
+        for node in pending.copy():
+            if booted[node]:
+                progress(f"{node.name} is up")
+                pending.remove(node)
+        return not pending
+
+    with ThreadPoolExecutor(16) as pool:
+        try:
+            wait_until(all_have_booted, BOOT_DEADLINE, "the nodes to boot")
+        except LabError as error:
+            logs = ", ".join(
+                f"docker logs {containers.object_name(node.fleet, node.short_name)}"
+                for node in pending
+            )
+            raise LabError(f"{error}; see what they say: {logs}") from None
+
+
+def _has_rebooted(node: Node, before: str) -> bool:
+    return node.has_booted() and node.boot_id() != before
+
+
+def _is_off(container: Container) -> bool:
+    container.reload()
+    return bool(container.status in ("exited", "created", "dead"))
+
+
+def _existing(fleet: str) -> tuple[Node, ...]:
+    try:
+        return Fleet.load(fleet).nodes
+    except NoFleetError:
+        return ()
+
+
+@contextmanager
+def _lock(progress: Progress) -> Iterator[None]:
+    """Let one command at a time change the lab."""
+    STATE.mkdir(mode=0o700, exist_ok=True)
+    with (STATE / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress("waiting for another command of the lab to end")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,91 @@
+"""Runs of pyinfra as an administrator starts them, and what came out."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: exit status, what pyinfra printed, and its JSON when that was asked for."""
+
+    status: int
+    output: str
+    stdout: str
+
+    @cached_property
+    def json(self) -> dict[str, Any]:
+        parsed: dict[str, Any] = json.loads(self.stdout)
+        return parsed
+
+    @property
+    def planned(self) -> dict[str, list[str]]:
+        """The hosts that each operation would change, from a dry run; conditionally included."""
+        return {
+            operation["name"]: [
+                *operation["hosts_with_change"],
+                *operation["hosts_with_conditional_change"],
+            ]
+            for operation in self.json["plan"]
+            if operation["hosts_with_change"] or operation["hosts_with_conditional_change"]
+        }
+
+    @property
+    def changed(self) -> dict[str, list[str]]:
+        """The hosts that each operation changed."""
+        return self._hosts("success")
+
+    @property
+    def failed(self) -> dict[str, list[str]]:
+        """The hosts on which each operation failed."""
+        return self._hosts("error")
+
+    @property
+    def operations(self) -> int:
+        """How many operations the run had."""
+        return len(self.json["results"]["operations"])
+
+    def _hosts(self, outcome: str) -> dict[str, list[str]]:
+        return {
+            operation["name"]: operation[outcome]
+            for operation in self.json["results"]["operations"]
+            if operation[outcome]
+        }
+
+    def commands(self) -> Counter[str]:
+        """Return how many commands each host was sent, from a run with --debug."""
+        return Counter(re.findall(r"Running command on (\S+):", self.output))
+
+
+def pyinfra(inventory: str, *arguments: str, timeout: float = 1200, **environment: str) -> Run:
+    """Run pyinfra in the checkout, without a terminal, to its end."""
+    process = start(inventory, *arguments, **environment)
+    try:
+        stdout, stderr = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    return Run(process.returncode, _COLOUR.sub("", stderr), stdout)
+
+
+def start(inventory: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    """Start pyinfra in the checkout, without a terminal."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "pyinfra", inventory, *arguments],
+        cwd=CHECKOUT,
+        env=os.environ | {"PYINFRA_PROGRESS": "off"} | environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )

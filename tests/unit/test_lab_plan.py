@@ -1,0 +1,104 @@
+"""The lab's plan of a fleet, and the files that its nodes boot with."""
+
+from ipaddress import IPv4Address, IPv4Interface
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.lab import fleet as fleet_module
+from tests.lab.containers import cable_subnet, definition, machine_mac, trunks
+from tests.lab.fleet import Fleet, LabError, Node, NoFleetError
+from tests.lab.lab import FleetSpec, plan
+from tests.lab.node_files import NodeFile, network_files, write_files
+
+
+@pytest.fixture
+def demo() -> Fleet:
+    return plan(FleetSpec("demo", ("ifupdown", "netplan"), 2))
+
+
+def test_demo_has_the_guides_addresses(demo: Fleet) -> None:
+    assert [(node.name, node.address) for node in demo.nodes] == [
+        ("kvm1.lab.example.org", "192.168.42.11/24"),
+        ("kvm2.lab.example.org", "192.168.42.12/24"),
+        ("host1.lab.example.org", "192.168.42.51/24"),
+        ("host2.lab.example.org", "192.168.42.52/24"),
+    ]
+    assert demo.gateway == IPv4Address("192.168.42.1")
+
+
+def test_fleets_share_no_address(demo: Fleet) -> None:
+    other = plan(FleetSpec("test", ("ifupdown", "netplan"), 2))
+    assert not demo.network.overlaps(other.network)
+    cables = [cable_subnet(node) for node in (*demo.machines, *other.machines)]
+    assert len(set(cables)) == len(cables)
+    macs = {machine_mac(node) for node in (*demo.machines, *other.machines)}
+    assert len(macs) == len(cables)
+
+
+def test_nodes_beyond_the_specification_stay(demo: Fleet) -> None:
+    again = plan(FleetSpec("demo", ("netplan",), 0), demo.nodes)
+    assert [node.name for node in again.nodes] == [node.name for node in demo.nodes]
+    assert again.node("kvm1").network_backend == "netplan"
+
+
+@pytest.mark.parametrize("spec", [FleetSpec("nowhere"), FleetSpec("demo", ("netplan",) * 32)])
+def test_impossible_fleets_are_refused(spec: FleetSpec) -> None:
+    with pytest.raises(LabError):
+        plan(spec)
+
+
+def test_a_saved_fleet_is_loaded_as_it_was(
+    demo: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet_module, "STATE", tmp_path)
+    with pytest.raises(NoFleetError, match=r"make demo.*tests\.lab up"):
+        Fleet.load("demo")
+    demo.save()
+    assert Fleet.load("demo") == demo
+
+
+def test_netplan_machine_has_its_address_on_the_vlan_only(demo: Fleet) -> None:
+    files = network_files(demo.node("kvm2"), demo.gateway)
+    network = yaml.safe_load(files["/etc/netplan/50-cloud-init.yaml"].content)["network"]
+    assert network["ethernets"] == {"eth0": {}}
+    vlan = network["vlans"]["eth0.100"]
+    assert (vlan["id"], vlan["link"]) == (100, "eth0")
+    assert [IPv4Interface(each) for each in vlan["addresses"]] == [
+        IPv4Interface("192.168.42.12/24")
+    ]
+    assert "eth0" not in files["/etc/network/interfaces"].content
+
+
+def test_ifupdown_machine_has_no_netplan(demo: Fleet) -> None:
+    files = network_files(demo.node("kvm1"), demo.gateway)
+    assert list(files) == ["/etc/network/interfaces"]
+    lines = files["/etc/network/interfaces"].content.splitlines()
+    assert lines[-4:] == [
+        "auto eth0.100",
+        "iface eth0.100 inet static",
+        "\taddress 192.168.42.11/24",
+        "\tgateway 192.168.42.1",
+    ]
+
+
+def test_files_are_written_with_their_modes(tmp_path: Path) -> None:
+    write_files({"/etc/key": NodeFile("secret", 0o600), "/etc/hosts": NodeFile("")}, tmp_path)
+    assert (tmp_path / "etc/key").read_text() == "secret"
+    assert (tmp_path / "etc/key").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_trunk_carries_tags_or_is_refused() -> None:
+    assert trunks((100, 300)) == "trunks=100,300"
+    with pytest.raises(ValueError, match="pull the cable"):
+        trunks(())
+
+
+def test_a_definition_changes_with_every_part(demo: Fleet) -> None:
+    node: Node = demo.node("kvm1")
+    files = network_files(node, demo.gateway)
+    other = network_files(node, IPv4Address("192.168.42.254"))
+    assert definition("image", files) == definition("image", dict(files))
+    assert definition("image", files) != definition("image", other)
+    assert definition("image", files) != definition("other", files)
