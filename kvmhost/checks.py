@@ -1,0 +1,223 @@
+"""What a machine must be before it becomes a hypervisor: pure checks of what was found.
+
+Sources: the guide's "System Requirements for KVM Hypervisor Hosts" and "Prepare the Operating
+System", steps 2 and 3.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
+
+from kvmhost.facts.machine import Machine
+from kvmhost.findings import Finding, Outcome
+from kvmhost.settings import Settings
+
+Verdict = tuple[Outcome, str]
+
+
+def findings(
+    settings: Mapping[str, Settings], machines: Mapping[str, Machine | None]
+) -> dict[str, list[Finding]]:
+    """Return the findings of every check on every machine, by the host's name.
+
+    settings: by the host's name, of at least the hosts in `machines`.
+    machines: by the host's name; None for a host that did not answer, which has one finding.
+    """
+    found = {name: _of_host(settings[name], machine) for name, machine in machines.items()}
+    clusters: dict[str, dict[str, Machine]] = defaultdict(dict)
+    for name, machine in machines.items():
+        if machine:
+            clusters[settings[name].preparation.cluster][name] = machine
+    for members in clusters.values():
+        for name, finding in _of_cluster(members):
+            found[name].append(finding)
+    return found
+
+
+def _of_host(settings: Settings, machine: Machine | None) -> list[Finding]:
+    if machine is None:
+        return [Finding("answer", "unknown", "the host did not answer")]
+    return [Finding(name, *check(settings, machine)) for name, check in _CHECKS.items()]
+
+
+def _distribution(settings: Settings, machine: Machine) -> Verdict:
+    accepted = settings.platform.distribution
+    if machine.distribution is None:
+        return _untold("/etc/os-release names no ID")
+    if machine.distribution not in accepted:
+        needed = " or ".join(accepted)
+        return "fails", f"it is {machine.distribution}, but its group's distribution is {needed}"
+    return "holds", f"it is {machine.distribution}"
+
+
+def _release(settings: Settings, machine: Machine) -> Verdict:
+    supported = settings.platform.releases
+    if machine.release is None:
+        return _untold("/etc/os-release names no VERSION_ID")
+    if not any(f"{machine.release}.".startswith(f"{release}.") for release in supported):
+        system = machine.system or machine.distribution
+        return "fails", f"{system} is {machine.release}, supported is {' or '.join(supported)}"
+    return "holds", f"it is release {machine.release}"
+
+
+def _architecture(settings: Settings, machine: Machine) -> Verdict:
+    if machine.architecture is None:
+        return _untold("uname does not answer")
+    if machine.architecture != "x86_64":
+        return "fails", f"the machine is {machine.architecture}, needed is x86_64"
+    return "holds", "the machine is x86_64"
+
+
+def _memory(settings: Settings, machine: Machine) -> Verdict:
+    needed = settings.preparation.minimum_memory
+    if machine.memory is None:
+        return _untold("/proc/meminfo has no MemTotal")
+    if machine.memory < needed:
+        return "fails", f"it has {machine.memory} MiB of memory, needed are {needed} MiB"
+    return "holds", f"it has {machine.memory} MiB of memory"
+
+
+def _virtualization(settings: Settings, machine: Machine) -> Verdict:
+    if not settings.preparation.require_hvm:
+        return "waived", "require_hvm is False: guests may run without the CPU's help"
+    if machine.cpu_flags is None or machine.kvm is None:
+        return _untold("/proc/cpuinfo shows no flags")
+    if not machine.cpu_flags & {"vmx", "svm"}:
+        return "fails", "the CPU shows neither vmx nor svm: is it enabled in the firmware?"
+    if not machine.kvm:
+        return "fails", "there is no /dev/kvm, though the CPU has vmx or svm"
+    return "holds", "the CPU has vmx or svm, and there is /dev/kvm"
+
+
+def _nic(settings: Settings, machine: Machine) -> Verdict:
+    uplink = settings.network.uplink
+    if machine.interfaces is None:
+        return _untold("/sys/class/net shows no interface")
+    if uplink not in machine.interfaces:
+        others = ", ".join(sorted(machine.interfaces - {"lo"})) or "none"
+        return "fails", f"there is no {uplink}, which uplink names; there is: {others}"
+    return "holds", f"there is {uplink}"
+
+
+def _name(settings: Settings, machine: Machine) -> Verdict:
+    """Judge the name: it is put right on a new host, but CloudStack's certificate bears it."""
+    needed = settings.preparation.hostname
+    if machine.hostname is None or machine.managed is None:
+        return _untold("the host's answer is incomplete")
+    if machine.managed and machine.hostname not in (needed, needed.partition(".")[0]):
+        return (
+            "fails",
+            f"CloudStack has added it as {machine.hostname}, so it cannot become {needed}",
+        )
+    if machine.qualified_name != needed:
+        found = machine.qualified_name or "nothing"
+        return "mendable", f"hostname --fqdn returns {found}; {needed} will be set"
+    return "holds", f"hostname --fqdn returns {needed}"
+
+
+def _outbound(settings: Settings, machine: Machine) -> Verdict:
+    wanted = settings.preparation.outbound_host
+    if wanted is None:
+        return "waived", "outbound_host is None: nothing has to be reached"
+    match machine.outbound:
+        case "reached":
+            return "holds", f"{wanted} is reached"
+        case "unresolved":
+            return "fails", f"the name {wanted} is not resolved"
+        case "unanswered":
+            return "fails", f"{wanted} answers neither ping nor TCP port 443 or 80"
+        case "untried":
+            return _untold("the host has neither ping nor bash to try with")
+    return _untold("the host's answer is incomplete")
+
+
+def _guests(settings: Settings, machine: Machine) -> Verdict:
+    if machine.guests is None or machine.managed is None:
+        return _untold("/proc shows no processes")
+    if machine.guests and not machine.managed:
+        guests = ", ".join(sorted(machine.guests))
+        return "fails", f"guests run that CloudStack does not manage: {guests}"
+    return "holds", "CloudStack manages the host" if machine.managed else "no guest runs"
+
+
+_CHECKS: dict[str, Callable[[Settings, Machine], Verdict]] = {
+    "distribution": _distribution,
+    "release": _release,
+    "x86-64": _architecture,
+    "memory": _memory,
+    "HVM": _virtualization,
+    "NIC": _nic,
+    "name": _name,
+    "outbound": _outbound,
+    "guests": _guests,
+}
+NAMES = (*_CHECKS, "cluster")
+"""The names of all checks, in the order in which a person reads them."""
+
+
+def _untold(reason: str) -> Verdict:
+    return "unknown", f"could not be told, because {reason}"
+
+
+def _of_cluster(machines: Mapping[str, Machine]) -> Iterator[tuple[str, Finding]]:
+    """Yield a finding for each machine of a cluster: whether it is like most of them.
+
+    Hosts of a cluster must have the same release, and CPUs of the same type, count and feature
+    flags: guests migrate between them.
+    """
+    differences: dict[str, list[str]] = {name: [] for name in machines}
+    untold: dict[str, list[str]] = {name: [] for name in machines}
+    for trait, value_of in _TRAITS.items():
+        values = {name: value_of(machine) for name, machine in machines.items()}
+        typical = _typical(values)
+        for name, value in values.items():
+            if value is None:
+                untold[name].append(trait)
+            elif value != values[typical]:
+                differences[name].append(_difference(trait, value, values[typical], typical))
+    for name in machines:
+        yield name, Finding("cluster", *_likeness(differences[name], untold[name]))
+
+
+def _likeness(differences: list[str], untold: list[str]) -> Verdict:
+    if differences:
+        return "fails", "; ".join(differences)
+    if untold:
+        return _untold(f"the host does not show its {untold[0]}")
+    return "holds", "it is like the others of its cluster in this run"
+
+
+def _system(machine: Machine) -> str | None:
+    if machine.distribution is None or machine.release is None:
+        return None
+    return f"{machine.distribution} {machine.release}"
+
+
+_TRAITS: dict[str, Callable[[Machine], object]] = {
+    "release": _system,
+    "CPU model": lambda machine: machine.cpu_model,
+    "CPU count": lambda machine: machine.cpu_count,
+    "CPU flags": lambda machine: machine.cpu_flags,
+}
+
+
+def _typical(values: Mapping[str, object]) -> str:
+    """Return the name of the first host with the most common value; unknown ones count last."""
+    counted = Counter(value for value in values.values() if value is not None)
+    return max(values, key=lambda name: counted[values[name]])
+
+
+def _difference(trait: str, value: object, other: object, owner: str) -> str:
+    if isinstance(value, frozenset) and isinstance(other, frozenset):
+        changes = [
+            f"{word} {_some(flags)}"
+            for word, flags in (("lack", other - value), ("have", value - other))
+            if flags
+        ]
+        return f"{trait} {' and '.join(changes)}, unlike {owner}"
+    return f"{trait} is {value}, but {other} on {owner}"
+
+
+def _some(words: Collection[str]) -> str:
+    """Return a few of many words, and how many more there are."""
+    first, more = sorted(words)[:6], len(words) - 6
+    return " ".join(first) + (f" and {more} more" if more > 0 else "")

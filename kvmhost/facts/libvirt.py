@@ -1,0 +1,53 @@
+"""What libvirt and QEMU on a host are and can do."""
+
+import re
+from dataclasses import dataclass
+
+from pyinfra.api import FactBase
+from typing_extensions import override
+
+
+@dataclass(frozen=True)
+class Hypervisor:
+    """The versions of libvirt and QEMU; None for one that is not installed."""
+
+    libvirt: str | None
+    qemu: str | None
+
+
+class Versions(FactBase[Hypervisor | None]):
+    """The versions of libvirt and QEMU; None when the host did not answer."""
+
+    @override
+    def command(self) -> str:
+        return (
+            "echo libvirt $(libvirtd --version 2>/dev/null); "
+            "for qemu in qemu-system-x86_64 qemu-kvm /usr/libexec/qemu-kvm; do "
+            "command -v $qemu >/dev/null && echo qemu $($qemu --version) && break; done; true"
+        )
+
+    @override
+    def process(self, output: list[str]) -> Hypervisor:
+        versions: dict[str, str] = {}
+        for line in output:
+            program, _, text = line.partition(" ")
+            if found := re.search(r"\d+\.\d+(\.\d+)?", text):
+                versions.setdefault(program, found[0])
+        return Hypervisor(versions.get("libvirt"), versions.get("qemu"))
+
+
+class CpuModels(FactBase[frozenset[str]]):
+    """The CPU models that this host's libvirt knows; empty when libvirt does not answer."""
+
+    @override
+    def command(self) -> str:
+        return "virsh --quiet --connect qemu:///system cpu-models x86_64 2>/dev/null || true"
+
+    @override
+    def process(self, output: list[str]) -> frozenset[str]:
+        return frozenset(line.strip() for line in output if line.strip())
+
+    @override
+    @staticmethod
+    def default() -> frozenset[str]:
+        return frozenset()

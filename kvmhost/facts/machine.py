@@ -1,0 +1,151 @@
+"""What a machine is, as far as it must be known before anything on it is changed."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from shlex import quote
+
+from pyinfra.api import FactBase
+from typing_extensions import override
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine as it was found; None stands for what the machine could not tell.
+
+    `distribution`, `release` and `system` are ID, VERSION_ID and PRETTY_NAME of os-release(5).
+    `memory` is in MiB, as the kernel reports it. `cpu_flags` are those of the first CPU.
+    `interfaces` are the names of all network interfaces. `hostname` is the kernel's,
+    `qualified_name` what `hostname --fqdn` returns. `outbound` says how far the asked name got:
+    "reached", "unresolved", "unanswered", or "untried" when there is no program to try with.
+    `guests` are the running QEMU guests; `managed` says whether CloudStack has added the host.
+    """
+
+    distribution: str | None = None
+    release: str | None = None
+    system: str | None = None
+    architecture: str | None = None
+    memory: int | None = None
+    cpu_model: str | None = None
+    cpu_count: int | None = None
+    cpu_flags: frozenset[str] | None = None
+    kvm: bool | None = None
+    interfaces: frozenset[str] | None = None
+    hostname: str | None = None
+    qualified_name: str | None = None
+    outbound: str | None = None
+    guests: frozenset[str] | None = None
+    managed: bool | None = None
+
+
+_SCRIPT = r"""exec 2>/dev/null
+value() { printf '%s=%s\n' "$1" "$2"; }
+
+(
+    unset ID VERSION_ID PRETTY_NAME
+    . /etc/os-release
+    value distribution "$ID"
+    value release "$VERSION_ID"
+    value system "$PRETTY_NAME"
+)
+value architecture "$(uname -m)"
+value memory "$(sed -n 's/^MemTotal: *\([0-9]*\) kB$/\1/p' /proc/meminfo)"
+
+cpu() { sed -n "/^$1[[:space:]]*: */{s///p;q;}" /proc/cpuinfo; }
+value cpu_model "$(cpu 'model name')"
+value cpu_count "$(grep -c '^processor[[:space:]]*:' /proc/cpuinfo)"
+value cpu_flags "$(cpu flags)"
+[ -e /dev/kvm ] && value kvm yes || value kvm no
+
+value interfaces "$(cd /sys/class/net && for name in */; do printf '%s ' "${name%/}"; done)"
+value hostname "$(uname -n)"
+value qualified_name "$(timeout 6 hostname --fqdn)"
+
+guest_name() {
+    case $1 in
+        '' | *' -machine none'*) ;;  # it has ended, or libvirt asks QEMU what it can do
+        *' -name '*) name=${1#* -name }; name=${name%%[ ,]*}; echo "${name#guest=}" ;;
+        *) echo "qemu-process-$2" ;;
+    esac
+}
+guests() {
+    for process in /proc/[0-9]*; do
+        read -r program <"$process/comm" || continue
+        case $program in
+            qemu-system* | qemu-kvm)
+                guest_name "$(tr '\0' ' ' <"$process/cmdline")" "${process#/proc/}" ;;
+        esac
+    done
+}
+[ -r /proc/1/comm ] && command -v tr >/dev/null && value guests "$(guests | tr '\n' ' ')"
+[ -e /etc/cloudstack/agent/cloud.crt ] && value managed yes || value managed no
+
+connects() { timeout 2 bash -c ': </dev/tcp/$0/$1' "$1" "$2"; }
+answers() {
+    command -v ping >/dev/null || command -v bash >/dev/null || { echo untried; return; }
+    address=$(timeout 6 getent ahosts "$1" | sed -n '1s/ .*//p')
+    [ -n "$address" ] || { echo unresolved; return; }
+    if timeout 4 ping -c 1 -W 2 "$address" >&2 ||
+        connects "$address" 443 || connects "$address" 80
+    then echo reached
+    else echo unanswered
+    fi
+}
+OUTBOUND
+exit 0
+"""
+
+
+class Traits(FactBase[Machine | None]):
+    """What a machine is; None when the host did not answer.
+
+    One command, for any user and any POSIX shell; it takes less than 25 seconds even where no
+    name is resolved and nothing answers. Guests are read from the processes, so that they are
+    seen whether or not libvirt runs.
+
+    + outbound_host: a name or an address that should be reached; None: not tried
+    """
+
+    @override
+    def command(self, outbound_host: str | None) -> str:
+        outbound = f'value outbound "$(answers {quote(outbound_host)})"' if outbound_host else ""
+        return _SCRIPT.replace("OUTBOUND", outbound)
+
+    @override
+    def process(self, output: list[str]) -> Machine:
+        lines = values(output)
+        said = {key: value for key, value in lines.items() if value}
+        return Machine(
+            distribution=said.get("distribution"),
+            release=said.get("release"),
+            system=said.get("system"),
+            architecture=said.get("architecture"),
+            memory=_number(said.get("memory"), unit=1024),
+            cpu_model=said.get("cpu_model"),
+            cpu_count=_number(said.get("cpu_count")),
+            cpu_flags=_words(said.get("cpu_flags")),
+            kvm=_truth(said.get("kvm")),
+            interfaces=_words(said.get("interfaces")),
+            hostname=said.get("hostname"),
+            qualified_name=said.get("qualified_name"),
+            outbound=said.get("outbound"),
+            guests=frozenset(lines["guests"].split()) if "guests" in lines else None,
+            managed=_truth(said.get("managed")),
+        )
+
+
+def values(output: Iterable[str]) -> dict[str, str]:
+    """Return the values of the lines of the form `key=value`, by key."""
+    pairs = (line.partition("=") for line in output)
+    return {key: value.strip() for key, separator, value in pairs if separator}
+
+
+def _number(text: str | None, unit: int = 1) -> int | None:
+    return int(text) // unit if text and text.isdecimal() else None
+
+
+def _words(text: str | None) -> frozenset[str] | None:
+    return frozenset(text.split()) if text else None
+
+
+def _truth(text: str | None) -> bool | None:
+    return None if text is None else text == "yes"

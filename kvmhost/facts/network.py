@@ -1,0 +1,50 @@
+"""A host's network: the files that configure it, and what the kernel has made of them."""
+
+import json
+from base64 import b64decode
+from collections.abc import Iterable
+from typing import Any
+
+from pyinfra.api import FactBase
+from typing_extensions import override
+
+from kvmhost.network.change import Present
+from kvmhost.network.observed import ADDRESSES_COMMAND, ROUTES_COMMAND
+
+_JSON = {"addresses": ADDRESSES_COMMAND, "routes": ROUTES_COMMAND}
+
+
+class Network(FactBase[Present | None]):
+    """Files and kernel state of a host's network; None when the host did not answer.
+
+    + paths: the files that configure it; a path may be a glob
+    """
+
+    @override
+    def command(self, paths: Iterable[str]) -> str:
+        return "; ".join(
+            [
+                f"for file in {' '.join(paths)}; do "
+                '[ -f "$file" ] && echo "file $file $(base64 -w0 "$file")"; done',
+                *(f'echo "{name} $({command})"' for name, command in _JSON.items()),
+                # libvirt's record of each running guest; it is there even while libvirtd is not
+                "for guest in /run/libvirt/qemu/*.xml; do "
+                '[ -f "$guest" ] && echo "guest $(basename "$guest" .xml)"; done; true',
+            ]
+        )
+
+    @override
+    def process(self, output: list[str]) -> Present:
+        files: dict[str, str] = {}
+        state: dict[str, list[Any]] = {}
+        guests: list[str] = []
+        for line in output:
+            what, _, text = line.partition(" ")
+            if what == "file":
+                path, _, encoded = text.partition(" ")
+                files[path] = b64decode(encoded).decode("utf-8", "surrogateescape")
+            elif what == "guest":
+                guests.append(text)
+            elif what in _JSON:
+                state[what] = json.loads(text)
+        return Present(files, state["addresses"], state["routes"], tuple(guests))

@@ -1,0 +1,87 @@
+"""Which packages a host has."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from shlex import join
+
+from pyinfra.api import FactBase
+from typing_extensions import override
+
+_DPKG = r"dpkg-query -W -f='${db:Status-Status} ${Package} ${Version}\n' %s 2>/dev/null || true"
+_RPM = r"rpm -q --qf 'installed %%{NAME} %%{VERSION}-%%{RELEASE}\n' %s 2>/dev/null || true"
+_QUERIES = {"apt": _DPKG, "dnf": _RPM, "yum": _RPM}
+
+
+class Installed(FactBase[dict[str, str]]):
+    """The versions of those of the named packages that are installed, by name.
+
+    One query of the package database; no repository is asked.
+
+    + manager: the program that installs packages: apt, dnf or yum
+    + packages: names
+    """
+
+    @override
+    def command(self, manager: str, packages: Iterable[str]) -> str:
+        return _QUERIES[manager] % join(packages)
+
+    @override
+    def process(self, output: list[str]) -> dict[str, str]:
+        rows = [line.split() for line in output]
+        return {row[1]: row[2] for row in rows if len(row) == 3 and row[0] == "installed"}
+
+    @override
+    @staticmethod
+    def default() -> dict[str, str]:
+        return {}
+
+
+LISTS_RENEWED = "/var/lib/apt/periodic/update-success-stamp"
+"""The file whose modification time says when apt's package lists were last renewed."""
+
+# dnf(8), yum(8): check-update renews its lists when they have expired, and exits with 100 when
+# there are updates; each line begins with name.architecture, what continues one with a blank
+_CHECK_UPDATE = (
+    "updates=$({manager} -q check-update); status=$?; "
+    "if [ $status = 0 ] || [ $status = 100 ]; then echo age 0; "
+    r"""echo "$updates" | sed -n 's/^\([^ ]*\)\.[^ .]*\( .*\)*$/Inst \1/p'; """
+    "else exit $status; fi"
+)
+_SIMULATIONS = {
+    "apt": (
+        f"echo age $(($(date +%s) - $(stat -c %Y {LISTS_RENEWED} 2>/dev/null || echo 0))); "
+        "apt-get -s -qq -o Debug::NoLocking=1 --with-new-pkgs upgrade"
+    ),
+    "dnf": _CHECK_UPDATE.format(manager="dnf"),
+    "yum": _CHECK_UPDATE.format(manager="yum"),
+}
+
+
+@dataclass(frozen=True)
+class Pending:
+    """Updates that could be installed, by the package lists as they are.
+
+    `age` is that of the lists in seconds. `packages` are names, new dependencies included.
+    """
+
+    age: int
+    packages: frozenset[str]
+
+
+class Updates(FactBase[Pending | None]):
+    """The updates that a host has yet to install; None when the host did not answer.
+
+    + manager: the program that installs packages: apt, dnf or yum
+    """
+
+    @override
+    def command(self, manager: str) -> str:
+        return _SIMULATIONS[manager]
+
+    @override
+    def process(self, output: list[str]) -> Pending:
+        rows = [line.split() for line in output]
+        return Pending(
+            age=next(int(row[1]) for row in rows if row[0] == "age"),
+            packages=frozenset(row[1] for row in rows if row[0] == "Inst"),
+        )

@@ -1,0 +1,49 @@
+"""The name of a host."""
+
+from ipaddress import IPv4Address
+from shlex import quote
+
+from pyinfra import host
+from pyinfra.api import StringCommand, operation
+
+from kvmhost.facts.hostname import Hostname, Names
+from kvmhost.hosts_file import name_host
+from kvmhost.operations import files
+from kvmhost.operations.commands import Commands, unknown
+
+
+@operation()
+def qualified(fqdn: str, address: IPv4Address) -> Commands:
+    """
+    Have `hostname --fqdn` return a name, and the name lead to an address, through /etc/hosts.
+
+    The kernel's name becomes the first label (hostname(5)), unless it is the whole name already.
+
+    + fqdn: the fully qualified name
+    + address: the host's address that it leads to, instead of the installer's 127.0.1.1
+    """
+    present = host.get_fact(Names)
+    if present is None:
+        yield from unknown("the host's name")
+        return
+    # all at once, since a dry run follows an operation no further than its first command
+    yield from list(_changes(present, fqdn, address))
+
+
+def _changes(present: Hostname, fqdn: str, address: IPv4Address) -> Commands:
+    hosts_file = name_host(present.hosts_file, address, fqdn)
+    if hosts_file != present.hosts_file:
+        yield from files.write("/etc/hosts", present.hosts_file, hosts_file, "644")
+    name = fqdn if present.kernel == fqdn else fqdn.partition(".")[0]
+    if present.static_file.strip() != name:
+        yield from files.write("/etc/hostname", present.static_file, f"{name}\n", "644")
+    if present.kernel != name:
+        yield StringCommand(f"hostname {name}")
+    if (present.kernel, present.qualified) != (name, fqdn):
+        yield _proof(fqdn)
+
+
+def _proof(fqdn: str) -> StringCommand:
+    """Return the command that fails the host unless the name is found as the guide wants it."""
+    refused = quote(f"hostname --fqdn does not return {fqdn}, though /etc/hosts has it")
+    return StringCommand(f'[ "$(hostname --fqdn)" = {fqdn} ] || {{ echo {refused} >&2; exit 1; }}')

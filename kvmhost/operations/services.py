@@ -1,0 +1,50 @@
+"""Services, whatever manages them."""
+
+from pyinfra.api import operation
+from pyinfra.api.operation import OperationMeta
+
+from kvmhost.operations import systemd, sysvinit
+from kvmhost.operations.commands import Commands
+from kvmhost.settings import Platform
+
+
+@operation()
+def disabled(services: tuple[str, ...], platform: Platform) -> Commands:
+    """
+    Have services stopped and disabled, where the host has them.
+
+    + services: names, without systemd's suffix
+    + platform: the host's service manager
+    """
+    if platform.service_manager == "systemd":
+        units = tuple(f"{service}.service" for service in services)
+        yield from systemd.disable._inner(units=units)
+    else:
+        yield from sysvinit.disable._inner(services=services)
+
+
+@operation()
+def enabled(
+    service: str,
+    platform: Platform,
+    running: bool = True,
+    restart_after: tuple[OperationMeta, ...] = (),
+) -> Commands:
+    """
+    Have a service enabled, and running with its present configuration.
+
+    Unlike a restart with `_if`, a dry run can tell whether this one will restart the service.
+
+    + service: its name, without systemd's suffix
+    + platform: the host's service manager
+    + running: whether it is started; a service that runs is restarted in either case
+    + restart_after: operations whose changes the service has to read
+    """
+    if platform.service_manager == "systemd":
+        yield from systemd.service._inner(
+            unit=f"{service}.service", running=running, restart_after=restart_after
+        )
+    else:
+        yield from sysvinit.service._inner(
+            service=service, running=running, restart_after=restart_after
+        )

@@ -1,0 +1,56 @@
+"""Services without systemd: those that must run, and those that must not."""
+
+from shlex import quote
+
+from pyinfra import host
+from pyinfra.api import StringCommand, operation
+from pyinfra.api.operation import OperationMeta
+
+from kvmhost.facts.sysvinit import Service, Services
+from kvmhost.operations.commands import Commands
+from kvmhost.operations.systemd import will_restart
+
+_ENABLE = (
+    "if command -v chkconfig >/dev/null; then chkconfig {0} on; else update-rc.d {0} enable; fi"
+)
+_DISABLE = (
+    "if [ -e /etc/init/{0}.conf ]; then echo manual > /etc/init/{0}.override; "
+    "elif command -v chkconfig >/dev/null; then chkconfig {0} off; else update-rc.d {0} disable; fi"
+)
+"""RHEL's program, Debian's, and the way to keep a job of Upstart from starting (init(5))."""
+
+
+@operation()
+def disable(services: tuple[str, ...]) -> Commands:
+    """
+    Have services stopped and disabled, where the host has them.
+
+    + services: names
+    """
+    present = host.get_fact(Services, services=services)
+    for name, found in present.items():
+        if found.running:
+            yield StringCommand(f"service {quote(name)} stop")
+        if found.enabled:
+            yield StringCommand(_DISABLE.format(quote(name)))
+
+
+@operation()
+def service(
+    service: str, running: bool = True, restart_after: tuple[OperationMeta, ...] = ()
+) -> Commands:
+    """
+    Have a service enabled, and running with its present configuration.
+
+    + service: its name
+    + running: whether it is started; a service that runs is restarted in either case
+    + restart_after: operations whose changes the service has to read
+    """
+    present = host.get_fact(Services, services=(service,)).get(service, Service())
+    if not present.enabled:
+        yield StringCommand(_ENABLE.format(quote(service)))
+    if present.running:
+        if will_restart(restart_after):
+            yield StringCommand(f"service {quote(service)} restart")
+    elif running:
+        yield StringCommand(f"service {quote(service)} start")

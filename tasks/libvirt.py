@@ -1,0 +1,69 @@
+"""Install and configure libvirt (guide, 'Install and Configure libvirt')."""
+
+from pyinfra import host
+from pyinfra.api import deploy
+
+from kvmhost import inventory
+from kvmhost.facts.cloudstack import AddedHost
+from kvmhost.keyvalue import LIBVIRT, SHELL
+from kvmhost.operations import files, packages, services, systemd
+from kvmhost.operations import libvirt as hypervisor
+
+LISTEN = {"listen_tls": "0", "listen_tcp": "1"}
+"""How libvirtd listens until CloudStack adds the host and turns TLS on."""
+LIBVIRTD = {
+    "tls_port": '"16514"',
+    "tcp_port": '"16509"',
+    "auth_tcp": '"none"',
+    "mdns_adv": "0",
+}
+
+
+@deploy("Libvirt")
+def libvirt() -> None:
+    """Have libvirt and QEMU installed, new enough, and libvirtd listening for migrations."""
+    settings = inventory.settings()
+    added = host.get_fact(AddedHost)
+    packages.installed(
+        name="Install libvirt and QEMU",
+        packages=settings.libvirt.libvirt_packages,
+        platform=settings.platform,
+    )
+    hypervisor.minimum_versions(
+        name="Check the versions of libvirt and QEMU",
+        libvirt=settings.libvirt.libvirt_minimum,
+        qemu=settings.libvirt.qemu_minimum,
+    )
+    daemon = files.keys(
+        name="Have libvirtd listen for TCP connections",
+        path="/etc/libvirt/libvirtd.conf",
+        values=LIBVIRTD if added else LISTEN | LIBVIRTD,
+        style=LIBVIRT,
+    )
+    arguments = files.keys(
+        name="Start libvirtd with --listen",
+        path=settings.libvirt.libvirtd_arguments_file,
+        values=settings.libvirt.libvirtd_arguments,
+        style=SHELL,
+    )
+    if settings.libvirt.libvirt_remote_mode:
+        files.keys(
+            name="Have clients use the monolithic libvirtd",
+            path="/etc/libvirt/libvirt.conf",
+            values={"remote_mode": f'"{settings.libvirt.libvirt_remote_mode}"'},
+            style=LIBVIRT,
+        )
+    changes = [daemon, arguments]
+    if settings.libvirt.libvirt_masked_units:
+        changes += [
+            systemd.mask(
+                name="Mask the units that would listen or run in libvirtd's place",
+                units=settings.libvirt.libvirt_masked_units,
+            )
+        ]
+    services.enabled(
+        name="Run libvirtd",
+        service=settings.libvirt.libvirt_service,
+        platform=settings.platform,
+        restart_after=tuple(changes),
+    )

@@ -1,0 +1,50 @@
+"""Turn on time synchronisation (guide, 'Prepare the Operating System', step 4)."""
+
+from pyinfra.api import deploy
+from pyinfra.api.operation import OperationMeta
+
+from kvmhost import inventory, templates
+from kvmhost.operations import files, packages, services
+
+VALIDATE = {
+    "chrony": ("chronyd", "-p", "-f", files.NEW),
+    "openntpd": ("/usr/sbin/ntpd", "-n", "-f", files.NEW),
+    "ntp": (),  # ntpd(8) can not check a file without using it
+}
+"""How each time service checks its configuration."""
+
+
+@deploy("NTP")
+def ntp() -> None:
+    """Have one time service installed and running, and no other."""
+    settings = inventory.settings()
+    chosen = settings.time.time_service
+    file = settings.time.time_files[chosen]
+    packages.installed(
+        name=f"Install {chosen}",
+        packages=(chosen,),
+        platform=settings.platform,
+    )
+    services.disabled(
+        name="Stop every other time service",
+        services=tuple(
+            service for package, service in settings.time.time_services.items() if package != chosen
+        ),
+        platform=settings.platform,
+    )
+    configured: tuple[OperationMeta, ...] = ()
+    if settings.time.ntp_servers:
+        configured = (
+            files.content(
+                name=f"Name the time servers in {file}",
+                path=file,
+                text=templates.render(file, servers=settings.time.ntp_servers),
+                validate=VALIDATE[chosen],
+            ),
+        )
+    services.enabled(
+        name=f"Run {chosen}",
+        service=settings.time.time_services[chosen],
+        platform=settings.platform,
+        restart_after=configured,
+    )

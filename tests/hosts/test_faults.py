@@ -1,0 +1,73 @@
+"""Hosts that fail alone, and complete when they are mended."""
+
+from collections.abc import Callable
+
+from tests.lab import guide, lab
+from tests.lab.fleet import Fleet, Node, wait_until
+from tests.runs import Run
+
+Deploy = Callable[..., Run]
+ON_HOSTS = ("--limit", "cluster_containers")
+
+# apt keeps its lock while this hook of it runs
+HOLD_APT_LOCK = (
+    "systemd-run --unit=holds-apt-lock apt-get -o DPkg::Pre-Invoke::='sleep infinity'"
+    " install --reinstall -y hostname"
+)
+
+
+def test_each_fails_alone_with_its_reason_and_completes_when_mended(
+    fleet: Fleet, deploy: Deploy
+) -> None:
+    off, locked, full, sound = fleet.hosts
+    for host in (off, locked, full):
+        lab.reset(host)
+    lab.shut_down(off)
+    locked.run(f"apt-get update -qq; {HOLD_APT_LOCK}")
+    wait_until(lambda: _apt_is_locked(locked), 60, "apt's lock to be held")
+    full.run("mount -t tmpfs -o size=64k tmpfs /var/cache/apt/archives")
+
+    broken = deploy("-y", "--data", "apt_lock_timeout=5", "--json", *ON_HOSTS)
+    assert broken.status != 0 or broken.failed
+    said = broken.output
+    assert f"[{off.name}]" in said and "Could not connect" in said
+    assert "Could not get lock" in said
+    assert "don't have enough free space" in said
+    assert all(reading.done is not False for reading in guide.read(sound))
+    failed = {name for names in broken.failed.values() for name in names}
+    assert failed == {locked.name, full.name}
+
+    lab.power_on(off)
+    locked.run("systemctl stop holds-apt-lock")
+    full.run("umount /var/cache/apt/archives")
+    mended = deploy("-y", "--json", *ON_HOSTS)
+    assert mended.status == 0, mended.output
+    assert not mended.failed
+    for host in fleet.hosts:
+        assert [reading for reading in guide.read(host) if reading.done is False] == [], host.name
+
+
+def test_a_full_file_system_leaves_the_file_as_it_was(fleet: Fleet, deploy: Deploy) -> None:
+    host = fleet.hosts[0]
+    properties = "/etc/cloudstack/agent/agent.properties"
+    host.run(
+        "cp -a /etc/cloudstack /tmp/cloudstack && mount -t tmpfs -o size=32k tmpfs /etc/cloudstack"
+        " && cp -a /tmp/cloudstack/. /etc/cloudstack/"
+        " && sed -i s/^guest.cpu.mode=custom/guest.cpu.mode=host-model/ " + properties
+    )
+    host.run("dd if=/dev/zero of=/etc/cloudstack/fill", check=False)
+    try:
+        before = host.run(f"md5sum {properties}; ls /etc/cloudstack/agent").stdout
+        run = deploy("-y", "--limit", host.name)
+        assert run.status != 0
+        assert "No space left on device" in run.output
+        assert host.run(f"md5sum {properties}; ls /etc/cloudstack/agent").stdout == before
+    finally:
+        host.run("umount /etc/cloudstack")
+
+
+def _apt_is_locked(host: Node) -> bool:
+    return (
+        host.run("apt-get -o DPkg::Lock::Timeout=0 install -y hostname", check=False).returncode
+        != 0
+    )

@@ -1,0 +1,242 @@
+"""Every check, in every outcome that it has."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from kvmhost import checks
+from kvmhost.facts.machine import Machine, Traits
+from kvmhost.findings import Finding
+from kvmhost.settings import Settings, load
+from tests.plan.support import host_data, machine
+
+FIT = Traits().process(machine())
+
+
+def settings(**changes: Any) -> Settings:
+    return load({"kvm1": host_data(**changes)})["kvm1"]
+
+
+def of_one(machine: Machine | None, **changes: Any) -> dict[str, Finding]:
+    """Return the findings on one host with these settings, by the check's name."""
+    found = checks.findings({"kvm1": settings(**changes)}, {"kvm1": machine})["kvm1"]
+    return {finding.check: finding for finding in found}
+
+
+def of_cluster(*machines: Machine | None) -> list[Finding]:
+    """Return what is found on each machine of one cluster, as far as the cluster goes."""
+    named = {f"kvm{number}": each for number, each in enumerate(machines, start=1)}
+    everyone = {
+        f"kvm{number}": load({"": host_data(number)})[""] for number in range(1, len(named) + 1)
+    }
+    found = checks.findings(everyone, named)
+    return [each[-1] for each in found.values()]
+
+
+def test_a_machine_that_is_fit_passes_every_check() -> None:
+    found = of_one(FIT)
+    assert tuple(found) == checks.NAMES
+    assert {finding.outcome for finding in found.values()} == {"holds"}
+
+
+FAILING: dict[str, tuple[str, dict[str, Any], str]] = {
+    "another distribution": (
+        "distribution",
+        {"distribution": "ubuntu"},
+        "it is ubuntu, but its group's distribution is debian",
+    ),
+    "another release": (
+        "release",
+        {"release": "11", "system": "Debian GNU/Linux 11 (bullseye)"},
+        "Debian GNU/Linux 11 (bullseye) is 11, supported is 12",
+    ),
+    "another architecture": (
+        "x86-64",
+        {"architecture": "aarch64"},
+        "the machine is aarch64, needed is x86_64",
+    ),
+    "little memory": (
+        "memory",
+        {"memory": 3799},
+        "it has 3799 MiB of memory, needed are 3800 MiB",
+    ),
+    "no hardware virtualization": (
+        "HVM",
+        {"cpu_flags": frozenset(("fpu", "sse2"))},
+        "the CPU shows neither vmx nor svm: is it enabled in the firmware?",
+    ),
+    "no KVM": ("HVM", {"kvm": False}, "there is no /dev/kvm, though the CPU has vmx or svm"),
+    "another NIC": (
+        "NIC",
+        {"interfaces": frozenset(("lo", "ens3", "ens4"))},
+        "there is no eth0, which uplink names; there is: ens3, ens4",
+    ),
+    "no NIC at all": (
+        "NIC",
+        {"interfaces": frozenset(("lo",))},
+        "there is no eth0, which uplink names; there is: none",
+    ),
+    "a name that CloudStack knows": (
+        "name",
+        {"managed": True, "hostname": "old", "qualified_name": "old.lab.example.org"},
+        "CloudStack has added it as old, so it cannot become kvm1.lab.example.org",
+    ),
+    "no name resolution": (
+        "outbound",
+        {"outbound": "unresolved"},
+        "the name www.cloudstack.org is not resolved",
+    ),
+    "no way out": (
+        "outbound",
+        {"outbound": "unanswered"},
+        "www.cloudstack.org answers neither ping nor TCP port 443 or 80",
+    ),
+    "guests of someone else": (
+        "guests",
+        {"guests": frozenset(("web", "db"))},
+        "guests run that CloudStack does not manage: db, web",
+    ),
+}
+
+
+@pytest.mark.parametrize(("check", "changes", "detail"), FAILING.values(), ids=FAILING.keys())
+def test_what_does_not_hold(check: str, changes: dict[str, Any], detail: str) -> None:
+    found = of_one(replace(FIT, **changes))
+    assert found[check] == Finding(check, "fails", detail)
+    assert [name for name, finding in found.items() if not finding.passes] == [check]
+
+
+UNKNOWN: dict[str, tuple[str, dict[str, Any], str]] = {
+    "distribution": ("distribution", {"distribution": None}, "/etc/os-release names no ID"),
+    "release": ("release", {"release": None}, "/etc/os-release names no VERSION_ID"),
+    "architecture": ("x86-64", {"architecture": None}, "uname does not answer"),
+    "memory": ("memory", {"memory": None}, "/proc/meminfo has no MemTotal"),
+    "CPU flags": ("HVM", {"cpu_flags": None}, "/proc/cpuinfo shows no flags"),
+    "NICs": ("NIC", {"interfaces": None}, "/sys/class/net shows no interface"),
+    "name": ("name", {"hostname": None}, "the host's answer is incomplete"),
+    "no program": ("outbound", {"outbound": "untried"}, "the host has neither ping nor bash"),
+    "outbound": ("outbound", {"outbound": None}, "the host's answer is incomplete"),
+    "guests": ("guests", {"guests": None}, "/proc shows no processes"),
+    "whose guests": ("guests", {"managed": None}, "/proc shows no processes"),
+    "CPU model": ("cluster", {"cpu_model": None}, "the host does not show its CPU model"),
+}
+
+
+@pytest.mark.parametrize(("check", "changes", "reason"), UNKNOWN.values(), ids=UNKNOWN.keys())
+def test_what_could_not_be_told(check: str, changes: dict[str, Any], reason: str) -> None:
+    finding = of_one(replace(FIT, **changes))[check]
+    assert finding.outcome == "unknown"
+    assert not finding.passes
+    assert finding.detail.startswith(f"could not be told, because {reason}")
+
+
+def test_a_host_that_does_not_answer_has_that_one_finding() -> None:
+    assert of_one(None) == {"answer": Finding("answer", "unknown", "the host did not answer")}
+
+
+def test_what_a_setting_waives_is_said() -> None:
+    bare = replace(FIT, cpu_flags=frozenset(("fpu",)), kvm=False, outbound=None)
+    found = of_one(bare, require_hvm=False, outbound_host=None)
+    assert {name for name, finding in found.items() if finding.outcome == "waived"} == {
+        "HVM",
+        "outbound",
+    }
+    assert "require_hvm is False" in found["HVM"].detail
+    assert "outbound_host is None" in found["outbound"].detail
+    assert all(finding.passes for finding in found.values())
+
+
+@pytest.mark.parametrize("present", ["kvm1", "localhost.localdomain", None])
+def test_another_name_will_be_set(present: str | None) -> None:
+    finding = of_one(replace(FIT, qualified_name=present))["name"]
+    assert finding.outcome == "mendable"
+    assert finding.passes
+    assert finding.detail == (
+        f"hostname --fqdn returns {present or 'nothing'}; kvm1.lab.example.org will be set"
+    )
+
+
+@pytest.mark.parametrize("kernel", ["kvm1", "kvm1.lab.example.org"])
+def test_a_broken_hosts_file_is_mended_on_a_host_that_cloudstack_knows(kernel: str) -> None:
+    machine = replace(FIT, managed=True, hostname=kernel, qualified_name=None)
+    assert of_one(machine)["name"].outcome == "mendable"
+
+
+def test_cloudstacks_own_guests_are_no_obstacle() -> None:
+    found = of_one(replace(FIT, guests=frozenset(("i-2-3-VM",)), managed=True))
+    assert all(finding.passes for finding in found.values())
+
+
+@pytest.mark.parametrize(
+    ("release", "outcome"), [("9", "holds"), ("9.4", "holds"), ("91", "fails")]
+)
+def test_a_release_stands_for_its_minor_releases_too(release: str, outcome: str) -> None:
+    machine = replace(FIT, distribution="rocky", release=release)
+    found = of_one(machine, distribution=["rhel", "rocky"], releases=["8", "9"])
+    assert found["distribution"].outcome == "holds"
+    assert found["release"].outcome == outcome
+
+
+def test_the_memory_that_is_needed_is_a_setting() -> None:
+    small = replace(FIT, memory=600)
+    assert of_one(small, minimum_memory=600)["memory"].outcome == "holds"
+
+
+def test_like_hosts_make_a_cluster() -> None:
+    assert {finding.outcome for finding in of_cluster(FIT, FIT, FIT)} == {"holds"}
+
+
+UNLIKE: dict[str, tuple[dict[str, Any], str]] = {
+    "release": ({"release": "13"}, "release is debian 13, but debian 12 on kvm1"),
+    "CPU model": ({"cpu_model": "Xeon"}, "CPU model is Xeon, but AMD EPYC on kvm1"),
+    "CPU count": ({"cpu_count": 8}, "CPU count is 8, but 16 on kvm1"),
+    "CPU flags": (
+        {"cpu_flags": frozenset(("fpu", "svm", "avx"))},
+        "CPU flags lack sse2 and have avx, unlike kvm1",
+    ),
+    "both": (
+        {"cpu_count": 8, "cpu_model": "Xeon"},
+        "CPU model is Xeon, but AMD EPYC on kvm1; CPU count is 8, but 16 on kvm1",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "detail"), UNLIKE.values(), ids=UNLIKE.keys())
+def test_the_odd_host_of_a_cluster_is_named(changes: dict[str, Any], detail: str) -> None:
+    found = of_cluster(FIT, replace(FIT, **changes), FIT)
+    assert [finding.outcome for finding in found] == ["holds", "fails", "holds"]
+    assert found[1].detail == detail
+
+
+def test_the_odd_host_is_the_odd_one_wherever_it_stands() -> None:
+    found = of_cluster(replace(FIT, cpu_count=8), FIT, FIT)
+    assert [finding.outcome for finding in found] == ["fails", "holds", "holds"]
+    assert found[0].detail == "CPU count is 8, but 16 on kvm2"
+
+
+def test_of_two_hosts_the_second_is_unlike_the_first() -> None:
+    found = of_cluster(FIT, replace(FIT, cpu_count=8))
+    assert [finding.outcome for finding in found] == ["holds", "fails"]
+
+
+def test_unknown_hosts_are_not_the_measure() -> None:
+    untold = replace(FIT, cpu_flags=None)
+    found = of_cluster(untold, untold, FIT)
+    assert [finding.outcome for finding in found] == ["unknown", "unknown", "holds"]
+
+
+def test_many_missing_flags_are_counted() -> None:
+    many = replace(FIT, cpu_flags=FIT.cpu_flags and FIT.cpu_flags | set("abcdefgh"))
+    assert of_cluster(FIT, many)[1].detail == "CPU flags have a b c d e f and 2 more, unlike kvm1"
+
+
+def test_hosts_of_other_clusters_are_not_compared() -> None:
+    everyone = load({"kvm1": host_data(1), "kvm2": host_data(2, cluster="cluster_b")})
+    found = checks.findings(everyone, {"kvm1": FIT, "kvm2": replace(FIT, cpu_count=8)})
+    assert [each[-1].outcome for each in found.values()] == ["holds", "holds"]
+
+
+def test_hosts_that_did_not_answer_are_left_out_of_the_comparison() -> None:
+    found = of_cluster(FIT, None, FIT)
+    assert [finding.check for finding in found] == ["cluster", "answer", "cluster"]

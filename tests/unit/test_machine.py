@@ -1,0 +1,157 @@
+"""The question to a machine is put to this one, and its answers are compared with Python's."""
+
+import os
+import platform
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from kvmhost.facts.machine import Machine, Traits
+
+SHELLS = [shell for shell in ("sh", "dash", "bash") if shutil.which(shell)]
+
+CAPTURED = """\
+distribution=debian
+release=12
+system=Debian GNU/Linux 12 (bookworm)
+architecture=x86_64
+memory=24684084
+cpu_model=AMD EPYC
+cpu_count=2
+cpu_flags=fpu vme de pse svm
+kvm=yes
+interfaces=docker0 eth0 lo
+hostname=kvm1
+qualified_name=kvm1.lab.example.org
+guests=vm1 qemu-process-23007 
+managed=no
+outbound=reached
+"""  # noqa: W291 (as the host writes it)
+
+
+def ask(
+    outbound_host: str | None = None, shell: str = "sh", path: str | None = None
+) -> tuple[str, Machine]:
+    """Return what a shell of this machine answers, and what is understood."""
+    result = subprocess.run(
+        [shutil.which(shell) or shell, "-c", Traits().command(outbound_host)],
+        env=os.environ | ({} if path is None else {"PATH": path}),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert result.stderr == ""
+    return result.stdout, Traits().process(result.stdout.splitlines())
+
+
+def understood(answer: str) -> Machine:
+    return Traits().process(answer.splitlines())
+
+
+def test_every_value_of_a_captured_answer_is_understood() -> None:
+    assert understood(CAPTURED) == Machine(
+        distribution="debian",
+        release="12",
+        system="Debian GNU/Linux 12 (bookworm)",
+        architecture="x86_64",
+        memory=24105,
+        cpu_model="AMD EPYC",
+        cpu_count=2,
+        cpu_flags=frozenset(("fpu", "vme", "de", "pse", "svm")),
+        kvm=True,
+        interfaces=frozenset(("docker0", "eth0", "lo")),
+        hostname="kvm1",
+        qualified_name="kvm1.lab.example.org",
+        outbound="reached",
+        guests=frozenset(("vm1", "qemu-process-23007")),
+        managed=False,
+    )
+
+
+def test_an_answer_that_breaks_off_leaves_the_rest_unknown() -> None:
+    machine = understood(CAPTURED[: CAPTURED.index("cpu_model")])
+    assert machine.memory == 24105
+    assert machine.guests is None
+    assert machine.managed is None
+
+
+def test_empty_values_are_unknown_but_no_guest_is_no_guest() -> None:
+    machine = understood("release=\nmemory=\ncpu_flags=\ninterfaces=\nguests=\n")
+    assert machine == Machine(guests=frozenset())
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_this_machine_is_seen_as_python_sees_it(shell: str) -> None:
+    _, machine = ask(shell=shell)
+    release = platform.freedesktop_os_release()
+    assert machine.distribution == release["ID"]
+    assert machine.release == release.get("VERSION_ID")
+    assert machine.architecture == platform.machine()
+    assert machine.cpu_count == os.cpu_count()
+    assert machine.kvm == Path("/dev/kvm").exists()
+    assert machine.interfaces == {name for _, name in socket.if_nameindex()}
+    assert machine.hostname == socket.gethostname()
+    assert machine.managed is False
+    pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    assert machine.memory == pages * page // 2**20
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_without_a_single_program_it_still_answers(shell: str, tmp_path: Path) -> None:
+    _, machine = ask("nowhere.invalid", shell=shell, path=str(tmp_path))
+    assert machine.distribution is not None
+    assert machine.managed is False
+    assert machine.outbound == "untried"
+    assert (machine.memory, machine.cpu_flags, machine.guests) == (None, None, None)
+
+
+def test_a_name_that_does_not_exist_is_unresolved() -> None:
+    assert ask("nowhere.invalid")[1].outbound == "unresolved"
+
+
+def test_a_name_is_never_taken_for_a_command(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    assert ask(f"$(touch {made});touch {made}")[1].outbound == "unresolved"
+    assert not made.exists()
+
+
+def test_nothing_is_reached_when_nothing_was_asked_for() -> None:
+    assert ask(None)[1].outbound is None
+
+
+@contextmanager
+def process(folder: Path, program: str, *arguments: str) -> Iterator[int]:
+    """Run a process of that name and command line, which waits for its input to end."""
+    executable = folder / program
+    executable.write_text("#!/bin/sh\nread -r forever\n")
+    executable.chmod(0o755)
+    with subprocess.Popen([executable, *arguments], stdin=subprocess.PIPE) as waiting:
+        yield waiting.pid
+
+
+@pytest.mark.parametrize("program", ["qemu-system-x86_64", "qemu-kvm"])
+def test_a_guest_is_seen_by_its_process(program: str, tmp_path: Path) -> None:
+    arguments = ("-S", "-name", "guest=seen,debug-threads=on", "-machine", "pc,accel=kvm")
+    with process(tmp_path, program, *arguments):
+        guests = ask()[1].guests
+    assert guests is not None
+    assert "seen" in guests
+    assert "seen" not in (ask()[1].guests or ())
+
+
+def test_a_guest_without_a_name_is_seen_by_its_number(tmp_path: Path) -> None:
+    with process(tmp_path, "qemu-system-x86_64", "-m", "32") as pid:
+        assert f"qemu-process-{pid}" in (ask()[1].guests or ())
+
+
+def test_what_libvirt_asks_qemu_is_no_guest(tmp_path: Path) -> None:
+    arguments = ("-S", "-machine", "none,accel=kvm:tcg", "-daemonize")
+    with process(tmp_path, "qemu-system-x86_64", *arguments) as pid:
+        assert f"qemu-process-{pid}" not in (ask()[1].guests or ())
