@@ -1,6 +1,7 @@
 """The lab's running fleet: $KVMHOST_LAB_FLEET, or else "demo".
 
-Groups: `debian`, and a cluster each for the machines and the container hosts.
+Groups: `debian` and `rhel` (stand-ins for EL), each with a cluster for its machines and one for
+its container hosts.
 """
 
 import os as _os
@@ -10,6 +11,17 @@ from typing import Any as _Any
 from tests.lab.fleet import Fleet as _Fleet
 from tests.lab.fleet import Node as _Node
 from tests.lab.fleet import NoFleetError as _NoFleetError
+
+# what group_data/lab.py says for Debian
+_REPOSITORIES: dict[str, dict[str, _Any]] = {
+    "debian": {},
+    "rhel": {
+        "cloudstack_repository": "file:///srv/cloudstack-el",
+        "cloudstack_suites": (),
+        "cloudstack_components": (),
+        "cloudstack_key": "file:///srv/cloudstack-el/RPM-GPG-KEY",
+    },
+}
 
 
 def _data(node: _Node) -> dict[str, _Any]:
@@ -25,6 +37,7 @@ def _data(node: _Node) -> dict[str, _Any]:
         "dns_search": [_fleet.domain],
         "ntp_servers": [str(_fleet.gateway)],
         "network_backend": node.network_backend,
+        **_REPOSITORIES[node.distribution],
     }
 
 
@@ -34,6 +47,9 @@ except _NoFleetError as _error:
     _sys.exit(str(_error))
 
 # pyinfra makes a group of every list here.
-debian = [(node.name, _data(node)) for node in _fleet.nodes]
-cluster_lab = [node.name for node in _fleet.machines]
-cluster_containers = [node.name for node in _fleet.hosts]
+debian = [(node.name, _data(node)) for node in _fleet.nodes if node.distribution == "debian"]
+rhel = [(node.name, _data(node)) for node in _fleet.nodes if node.distribution == "rhel"]
+cluster_lab = [node.name for node in _fleet.nodes if node.cluster == "lab"]
+cluster_containers = [node.name for node in _fleet.nodes if node.cluster == "containers"]
+cluster_el = [node.name for node in _fleet.nodes if node.cluster == "el"]
+cluster_el_containers = [node.name for node in _fleet.nodes if node.cluster == "el_containers"]

@@ -1,5 +1,6 @@
 """The workstation's connections to the hosts: how they are made, and made anew."""
 
+import logging
 import socket
 from collections.abc import Mapping
 from typing import Any
@@ -57,6 +58,8 @@ def reconnect(host: Host, address: str) -> None:
 
     Raises ConnectError when the host does not answer at the address.
     """
+    # which would print a traceback for each attempt while the host is out of reach
+    logging.getLogger("paramiko.transport").setLevel(logging.CRITICAL)
     connector = _connector(host)
     if connector.client is not None:
         connector.client.close()

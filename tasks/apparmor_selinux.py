@@ -11,7 +11,7 @@ def apparmor_selinux() -> None:
     """Have neither stand in libvirt's way, where the kernel runs it."""
     settings = inventory.settings()
     selinux.mode(
-        name=f"Set SELinux to {settings.security.selinux_mode}",
+        name="Set SELinux's mode",
         mode=settings.security.selinux_mode,
     )
     if settings.security.apparmor_profiles:

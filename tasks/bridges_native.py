@@ -3,7 +3,7 @@
 from pyinfra.api import deploy
 
 from kvmhost import inventory
-from kvmhost.operations import network, packages
+from kvmhost.operations import files, network, packages
 
 PACKAGES = {
     "ifupdown": ("bridge-utils", "ifupdown", "vlan"),
@@ -22,6 +22,10 @@ def bridges_native() -> None:
         name=f"Install what {backend} needs for VLANs and bridges",
         packages=PACKAGES[backend],
         platform=settings.platform,
+    )
+    files.absent(
+        name="Let the native bridge module in again",
+        path="/etc/modprobe.d/cloudstack-openvswitch.conf",
     )
     network.configured(
         name="Configure VLANs, bridges and the management address",

@@ -2,7 +2,47 @@
 
 from pyinfra.api import deploy
 
+from kvmhost import inventory, templates
+from kvmhost.operations import files, modules, network, packages, services
+from tasks.bridges_native import PACKAGES
+
+OPENVSWITCH = {"apt": "openvswitch-switch", "dnf": "openvswitch", "yum": "openvswitch"}
+"""The name of Open vSwitch's package, and of its service, by package manager."""
+MODULES = "/etc/modprobe.d/cloudstack-openvswitch.conf"
+
 
 @deploy("Open vSwitch")
 def bridges_ovs() -> None:
-    """Have the fake bridges."""
+    """Have the fake bridges, with the management address on theirs, and no native bridge."""
+    settings = inventory.settings()
+    backend = settings.platform.network_backend
+    if settings.network.bridge_type != "openvswitch" or backend == "unmanaged":
+        return
+    openvswitch = OPENVSWITCH[settings.platform.package_manager]
+    packages.installed(
+        name="Install Open vSwitch",
+        packages=(openvswitch, *PACKAGES[backend]),
+        platform=settings.platform,
+    )
+    services.enabled(
+        name="Run Open vSwitch",
+        service=openvswitch,
+        platform=settings.platform,
+    )
+    network.configured(
+        name="Configure Open vSwitch and the management address",
+        network=settings.network,
+        backend=backend,
+        timeout=settings.guard.network_confirm_timeout,
+        with_guests=settings.guard.network_change_with_guests,
+    )
+    files.content(
+        name="Keep the native bridge module out",
+        path=MODULES,
+        text=templates.render(MODULES),
+    )
+    modules.unloaded(
+        name="Unload the native bridge module",
+        module="bridge",
+        dependents=("br_netfilter",),
+    )

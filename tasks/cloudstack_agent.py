@@ -2,7 +2,6 @@
 
 from pyinfra import host
 from pyinfra.api import deploy
-from pyinfra.operations import files as pyinfra_files
 
 from kvmhost import inventory, templates
 from kvmhost.facts.cloudstack import AddedHost
@@ -23,12 +22,12 @@ def cloudstack_agent() -> None:
         packages=settings.agent.cloudstack_requisites,
         platform=settings.platform,
     )
-    pyinfra_files.download(
+    packages.signing_key(
         name="Fetch the key that signs CloudStack's packages",
-        src=settings.agent.cloudstack_key,
-        dest=settings.agent.cloudstack_key_file,
-        mode="644",
-        sha256sum=settings.agent.cloudstack_key_sha256,
+        url=settings.agent.cloudstack_key,
+        path=settings.agent.cloudstack_key_file,
+        repository=settings.agent.cloudstack_repository_file,
+        sha256=settings.agent.cloudstack_key_sha256,
     )
     files.content(
         name="Name CloudStack's repository",

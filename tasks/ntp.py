@@ -21,7 +21,7 @@ def ntp() -> None:
     chosen = settings.time.time_service
     file = settings.time.time_files[chosen]
     packages.installed(
-        name=f"Install {chosen}",
+        name="Install the time service",
         packages=(chosen,),
         platform=settings.platform,
     )
@@ -36,14 +36,14 @@ def ntp() -> None:
     if settings.time.ntp_servers:
         configured = (
             files.content(
-                name=f"Name the time servers in {file}",
+                name="Name the time servers",
                 path=file,
                 text=templates.render(file, servers=settings.time.ntp_servers),
                 validate=VALIDATE[chosen],
             ),
         )
     services.enabled(
-        name=f"Run {chosen}",
+        name="Run the time service",
         service=settings.time.time_services[chosen],
         platform=settings.platform,
         restart_after=configured,

@@ -34,6 +34,9 @@ class Firewalld:
 class InterfaceZone(FactBase[Firewalld | None]):
     """The zone of an interface, or the default zone; None when the host did not answer.
 
+    A firewalld that is off makes `firewall-cmd --state` exit with 252 (firewall-cmd(1)); one that
+    runs and cannot be asked is another thing.
+
     + interface: its name
     """
 
@@ -41,11 +44,13 @@ class InterfaceZone(FactBase[Firewalld | None]):
     def command(self, interface: str) -> str:
         return (
             "if service iptables status >/dev/null 2>&1; then echo iptables; fi; "
-            "if firewall-cmd --state >/dev/null 2>&1; then "
+            "if ! command -v firewall-cmd >/dev/null; then echo off; exit; fi; "
+            "firewall-cmd --state >/dev/null; "
+            "case $? in 0) ;; 252) echo off; exit;; *) exit 1;; esac; "
             f"zone=$(firewall-cmd --get-zone-of-interface={quote(interface)} 2>/dev/null) || "
             "zone=$(firewall-cmd --get-default-zone); echo zone $zone; "
             "echo runtime; firewall-cmd --zone=$zone --list-all; "
-            "echo permanent; firewall-cmd --permanent --zone=$zone --list-all; else echo off; fi"
+            "echo permanent; firewall-cmd --permanent --zone=$zone --list-all"
         )
 
     @override

@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from kvmhost.network.change import Present
 from kvmhost.network.observed import ADDRESSES_COMMAND, ROUTES_COMMAND
+from kvmhost.network.ovs import STATE_COMMAND
 
 _JSON = {"addresses": ADDRESSES_COMMAND, "routes": ROUTES_COMMAND}
 
@@ -27,6 +28,8 @@ class Network(FactBase[Present | None]):
                 f"for file in {' '.join(paths)}; do "
                 '[ -f "$file" ] && echo "file $file $(base64 -w0 "$file")"; done',
                 *(f'echo "{name} $({command})"' for name, command in _JSON.items()),
+                "if [ -S /run/openvswitch/db.sock ]; then "
+                f'echo "switch $({STATE_COMMAND} | base64 -w0)"; fi',
                 # libvirt's record of each running guest; it is there even while libvirtd is not
                 "for guest in /run/libvirt/qemu/*.xml; do "
                 '[ -f "$guest" ] && echo "guest $(basename "$guest" .xml)"; done; true',
@@ -37,14 +40,17 @@ class Network(FactBase[Present | None]):
     def process(self, output: list[str]) -> Present:
         files: dict[str, str] = {}
         state: dict[str, list[Any]] = {}
+        switch: str | None = None
         guests: list[str] = []
         for line in output:
             what, _, text = line.partition(" ")
             if what == "file":
-                path, _, encoded = text.partition(" ")
+                path, _, encoded = text.rpartition(" ")
                 files[path] = b64decode(encoded).decode("utf-8", "surrogateescape")
+            elif what == "switch":
+                switch = b64decode(text).decode()
             elif what == "guest":
                 guests.append(text)
             elif what in _JSON:
                 state[what] = json.loads(text)
-        return Present(files, state["addresses"], state["routes"], tuple(guests))
+        return Present(files, state["addresses"], state["routes"], switch, tuple(guests))

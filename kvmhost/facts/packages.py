@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from shlex import join
+from shlex import join, quote
 
 from pyinfra.api import FactBase
 from typing_extensions import override
@@ -34,6 +34,35 @@ class Installed(FactBase[dict[str, str]]):
     @staticmethod
     def default() -> dict[str, str]:
         return {}
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key's SHA-256, None when it is not there, and the URL that its repository's file names."""
+
+    sha256: str | None
+    origin: str | None
+
+
+class SigningKey(FactBase[Key | None]):
+    """The key that signs a repository; None when the host did not answer.
+
+    + path: the key's absolute path
+    + repository: the absolute path of the file that names the repository, and the key's origin in
+      a comment: `# Key: <URL>`
+    """
+
+    @override
+    def command(self, path: str, repository: str) -> str:
+        return (
+            f"echo sha256 $(sha256sum < {quote(path)} 2>/dev/null | cut -d' ' -f1); "
+            f"echo origin $(sed -n 's/^# Key: //p' {quote(repository)} 2>/dev/null)"
+        )
+
+    @override
+    def process(self, output: list[str]) -> Key:
+        said = {word: value for word, _, value in (line.partition(" ") for line in output)}
+        return Key(said["sha256"] or None, said["origin"] or None)
 
 
 LISTS_RENEWED = "/var/lib/apt/periodic/update-success-stamp"

@@ -32,6 +32,9 @@ class Unit:
         return self.active in ("active", "activating", "reloading")
 
 
+_SHOWN = ("LoadState", "ActiveState", "UnitFileState")
+
+
 class Units(FactBase[dict[str, Unit]]):
     """The state of each named unit, by name; empty when systemd did not answer.
 
@@ -40,29 +43,17 @@ class Units(FactBase[dict[str, Unit]]):
 
     @override
     def command(self, units: Iterable[str]) -> str:
-        shown = "Id,LoadState,ActiveState,UnitFileState"
-        # one call a unit, since an alias is shown under its real name
-        return (
-            f"for unit in {join(units)}; do echo unit=$unit; systemctl show -p {shown} $unit; done"
-        )
+        # an alias is shown under its real name, but in its place
+        return f"echo {join(units)}; systemctl show -p {','.join(_SHOWN)} {join(units)}"
 
     @override
     def process(self, output: list[str]) -> dict[str, Unit]:
-        units: dict[str, dict[str, str]] = {}
-        for line in output:
-            key, _, value = line.partition("=")
-            if key == "unit":
-                units[value] = shown = {}
-            elif key:
-                shown[key] = value
-        return {
-            name: Unit(
-                shown.get("LoadState", ""),
-                shown.get("ActiveState", ""),
-                shown.get("UnitFileState", ""),
-            )
-            for name, shown in units.items()
-        }
+        names, *lines = output
+        shown = [line.partition("=")[::2] for line in lines if line]
+        size = len(_SHOWN)
+        blocks = (dict(shown[at : at + size]) for at in range(0, len(shown), size))
+        units = zip(names.split(), blocks, strict=False)
+        return {name: Unit(*(block.get(key, "") for key in _SHOWN)) for name, block in units}
 
     @override
     @staticmethod

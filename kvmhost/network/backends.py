@@ -1,101 +1,262 @@
 """What configures a network, by the name that the settings give it."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from shlex import join
 
-from kvmhost.network import ifupdown, netplan
+from kvmhost.network import ifcfg, ifupdown, netplan, networkmanager, ovs
 from kvmhost.network.change import Change, Present, Steps
 from kvmhost.network.files import File
-from kvmhost.network.interfaces import bottom_up
+from kvmhost.network.interfaces import Interface, conflicts
 from kvmhost.network.model import Network
-from kvmhost.network.observed import differences
+from kvmhost.network.observed import differences, mending
+
+_SWITCH = "/etc/openvswitch/conf.db"
 
 
 @dataclass(frozen=True)
 class Backend:
-    """The files that a back end reads, and the change that leads from a present network to ours.
+    """The files that a back end reads, how it renders and reads them, and its way between two.
 
-    `change` returns None when files and kernel are as modelled. It raises ValueError, in a
-    sentence for the administrator, when the present files cannot be understood.
+    `way` plans the commands. `render` and `parse` raise ValueError, in a sentence for the
+    administrator, when the present files cannot be understood. `removed` names the files that
+    have to go.
     """
 
     paths: tuple[str, ...]
-    change: Callable[[Network, Present], Change | None]
+    render: Callable[[Network, Mapping[str, str]], tuple[File, ...]]
+    parse: Callable[[Mapping[str, str]], tuple[Interface, ...]]
+    way: Callable[["Difference"], "Way"]
+    removed: Callable[[Network, Mapping[str, str]], tuple[str, ...]] = lambda network, existing: ()
+
+    def change(self, network: Network, present: Present) -> Change | None:
+        """Return what leads from the present network to ours; None if it is as modelled.
+
+        Raises ValueError when the present files cannot be understood, or define something that
+        cannot live beside our interfaces.
+        """
+        rendered = self.render(network, present.files)
+        difference = Difference(network, present, rendered, self.removed(network, present.files))
+        if not difference.is_of_files and not difference.sentences:
+            return None
+        if clashes := conflicts(network.interfaces, self.parse(difference.after)):
+            raise ValueError(" ".join(clashes))
+        return difference.change(self.way(difference))
 
 
-def _ifupdown(network: Network, present: Present) -> Change | None:
+@dataclass(frozen=True)
+class Way:
+    """A back end's commands there and back; see `kvmhost.network.change.Change`."""
+
+    forth: Steps
+    back: Steps
+    validate: str
+    boot: str = ""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What is not as modelled: in the files, in the kernel, and in Open vSwitch."""
+
+    network: Network
+    present: Present
+    rendered: tuple[File, ...]
+    removed: tuple[str, ...] = ()
+
+    @cached_property
+    def files(self) -> tuple[File, ...]:
+        """The files that change."""
+        present = self.present.files
+        return tuple(file for file in self.rendered if present.get(file.path) != file.content)
+
+    @property
+    def is_of_files(self) -> bool:
+        """Whether any file changes or goes."""
+        return bool(self.files or self.removed)
+
+    @cached_property
+    def after(self) -> Mapping[str, str]:
+        """All files, by path, as they will be."""
+        after = {**self.present.files, **{file.path: file.content for file in self.files}}
+        return {path: text for path, text in after.items() if path not in self.removed}
+
+    @cached_property
+    def kernel(self) -> tuple[str, ...]:
+        """A sentence for each difference in the kernel."""
+        return differences(self.network, self.present.addresses, self.present.routes)
+
+    @cached_property
+    def switch(self) -> tuple[ovs.Correction, ...]:
+        """What is different in Open vSwitch."""
+        ports = ovs.parse(self.present.switch) if self.present.switch else ()
+        return ovs.corrections(self.network, ports)
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """A sentence for each difference that is not in the files."""
+        return (*self.kernel, *(correction.difference for correction in self.switch))
+
+    def mend(self, without: Collection[object] = ()) -> str:
+        """Return the ip-link(8) commands for what a back end leaves as it is."""
+        kept = [link for link in self.present.addresses if link.get("ifname") not in without]
+        return "".join(f"{join(('ip', 'link', *words))}\n" for words in self._words(kept))
+
+    @property
+    def is_mended_by_links(self) -> bool:
+        """Whether those commands alone do it."""
+        words = self._words(self.present.addresses)
+        return all(each[0] == "set" for each in words) and len(words) == len(self.kernel)
+
+    @property
+    def unmended(self) -> frozenset[str]:
+        """The interfaces of ours to set up anew, although their definitions may stay."""
+        if self.is_mended_by_links:
+            return frozenset()
+        existing = {link.get("ifname") for link in self.present.addresses}
+        missing = self.network.names - existing
+        return missing if self.is_of_files else self.network.names
+
+    def _words(self, links: Iterable[Mapping[str, object]]) -> tuple[tuple[str, ...], ...]:
+        return mending(self.network, links)
+
+    def change(self, way: Way) -> Change:
+        """Return the whole change, with Open vSwitch's part before what the back end enters."""
+        leave, back, boot = "", "", ""
+        if self.switch:
+            leave = "ovsdb-client backup >switch.new\nmv switch.new switch\n"
+            back = "if [ -s switch ]; then ovsdb-client restore <switch; fi\n"
+            boot = f"if [ -s switch ]; then cp switch {_SWITCH}; fi\n"
+        return Change(
+            differences=self.sentences,
+            files=self.files,
+            removed=self.removed,
+            forth=Steps(leave + way.forth.leave, way.forth.enter),
+            back=Steps(way.back.leave, back + way.back.enter),
+            validate=way.validate,
+            boot=boot + way.boot,
+        )
+
+    @property
+    def switching(self) -> str:
+        """The command that corrects Open vSwitch in one transaction."""
+        words = [
+            word for each in self.switch for command in each.commands for word in ("--", *command)
+        ]
+        return f"{join(('ovs-vsctl', *words))}\n" if words else ""
+
+
+def _ifupdown(difference: Difference) -> Way:
     """ifdown(8) with the old files what changes, ifup(8) with the new."""
-    files = _differing(ifupdown.render(network, present.files), present)
-    found = differences(network, present.addresses, present.routes)
-    if not files and not found:
-        return None
-    after = {**present.files, **{file.path: file.content for file in files}}
-    if files:
-        forth, back = ifupdown.changes(present.files, after), ifupdown.changes(after, present.files)
+    before, after = difference.present.files, difference.after
+    if difference.files:
+        forth, back = ifupdown.changes(before, after), ifupdown.changes(after, before)
+    elif difference.is_mended_by_links:
+        forth = back = ifupdown.Changes((), ())
     else:
-        forth = back = ifupdown.restart(after, network.names)
-    return Change(
-        differences=found,
-        files=files,
-        forth=Steps(leave=_ifdown(forth.down), enter=_each("ifup", forth.up)),
+        forth = back = ifupdown.restart(after, difference.network.names)
+    existing = {link.get("ifname") for link in difference.present.addresses}
+    made = [
+        each.name
+        for each in reversed(difference.network.interfaces)
+        if each.name not in existing and not each.is_ovs_bridge
+    ]
+    return Way(
+        forth=Steps(
+            leave=_each("ifdown --force", forth.down),
+            enter=difference.mend(without=forth.down)
+            + difference.switching
+            + _each("ifup", forth.up),
+        ),
         back=Steps(
-            leave=_ifdown(back.down) + _delete(_made(network, present)),
+            leave=_each("ifdown --force", back.down) + _delete(made),
             enter=_each("ifup --force", back.up),
         ),
         validate=f"ifquery --interfaces=./new{ifupdown.INTERFACES} --list --all\n",
     )
 
 
-def _netplan(network: Network, present: Present) -> Change | None:
-    """netplan-apply(8), which leaves behind the virtual interfaces that are gone."""
-    files = _differing(netplan.render(network, present.files), present)
-    found = differences(network, present.addresses, present.routes)
-    if not files and not found:
-        return None
-    after = {**present.files, **{file.path: file.content for file in files}}
-    return Change(
-        differences=found,
-        files=files,
-        forth=Steps(enter="netplan apply\n" + _delete(_dropped(present.files, after))),
-        back=Steps(enter="netplan apply\n" + _delete(_made(network, present))),
+def _netplan(difference: Difference) -> Way:
+    """netplan-apply(8), and what systemd-networkd leaves as it is.
+
+    It takes a device that exists as it finds it, and makes one that was deleted only when it
+    is restarted itself.
+    """
+    before, after = difference.present.files, difference.after
+    gone = netplan.outdated(before, after)
+    restart = "systemctl restart systemd-networkd.service\n"
+    return Way(
+        forth=Steps(
+            enter=_delete(gone)
+            + difference.mend(without=gone)
+            + "netplan apply\n"
+            + difference.switching
+            + restart
+        ),
+        back=Steps(enter=_delete(netplan.outdated(after, before)) + "netplan apply\n" + restart),
         validate=(
             "mkdir -p check/etc/netplan\n"
             "cp -a /etc/netplan/*.yaml check/etc/netplan/ || true\n"
-            "cp -a new/etc/netplan/. check/etc/netplan/\n"
+            "cp -a new/etc/netplan/. check/etc/netplan/ || true\n"
             "netplan generate --root-dir check\n"
         ),
         boot="netplan generate\n",
     )
 
 
+def _networkmanager(difference: Difference) -> Way:
+    """nmcli(1) ends with the old profiles what goes, and activates the new ones."""
+    before, after = difference.present.files, difference.after
+    forth = networkmanager.changes(before, after, difference.unmended)
+    back = networkmanager.changes(after, before, difference.unmended)
+    return Way(
+        forth=Steps(
+            # nmcli fails on what is not active.
+            leave=_nmcli("down", forth.down, otherwise="true") + _delete(forth.gone),
+            enter=difference.mend(without=forth.gone)
+            + difference.switching
+            + "nmcli connection reload\n"
+            + _nmcli("up", forth.up),
+        ),
+        back=Steps(
+            leave=_nmcli("down", back.down, otherwise="true") + _delete(back.gone),
+            enter="nmcli connection reload\n" + _nmcli("up", back.up, otherwise="true"),
+        ),
+        validate=networkmanager.VALIDATE
+        + (networkmanager.VALIDATE_OPENVSWITCH if difference.network.ovs_bridge else ""),
+    )
+
+
+def _ifcfg(difference: Difference) -> Way:
+    """The network scripts' ifdown with the old files what changes, their ifup with the new."""
+    before, after = difference.present.files, difference.after
+    forth = ifcfg.changes(before, after, difference.unmended)
+    back = ifcfg.changes(after, before, difference.unmended)
+    return Way(
+        forth=Steps(
+            leave=_ifdown(forth),
+            enter=difference.mend(without=forth.down)
+            + difference.switching
+            + _each("ifup", forth.up),
+        ),
+        back=Steps(leave=_ifdown(back), enter=_each("ifup", back.up)),
+        validate=ifcfg.VALIDATE
+        + (ifcfg.VALIDATE_OPENVSWITCH if difference.network.ovs_bridge else ""),
+    )
+
+
 BACKENDS = {
-    "ifupdown": Backend(ifupdown.PATHS, _ifupdown),
-    "netplan": Backend(netplan.PATHS, _netplan),
+    "ifupdown": Backend(ifupdown.PATHS, ifupdown.render, ifupdown.parse, _ifupdown),
+    "netplan": Backend(netplan.PATHS, netplan.render, netplan.parse, _netplan),
+    "networkmanager": Backend(
+        networkmanager.PATHS,
+        networkmanager.render,
+        networkmanager.parse,
+        _networkmanager,
+        networkmanager.removed,
+    ),
+    "ifcfg": Backend(ifcfg.PATHS, ifcfg.render, ifcfg.parse, _ifcfg, ifcfg.removed),
 }
-
-
-def _differing(files: Iterable[File], present: Present) -> tuple[File, ...]:
-    return tuple(file for file in files if present.files.get(file.path) != file.content)
-
-
-def _made(network: Network, present: Present) -> list[str]:
-    """Name the interfaces that the change makes, those built on others first."""
-    existing = {link.get("ifname") for link in present.addresses}
-    return [each.name for each in reversed(network.interfaces) if each.name not in existing]
-
-
-def _dropped(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """Name the virtual interfaces that only the files before define, from the top."""
-    kept = {interface.name for interface in netplan.parse(after)}
-    found = {interface.name: interface for interface in netplan.parse(before)}
-    virtual = [name for name in bottom_up(found.values()) if name in found]
-    return [
-        name for name in reversed(virtual) if found[name].kind != "ethernet" and name not in kept
-    ]
-
-
-def _ifdown(names: Iterable[str]) -> str:
-    return _each("ifdown --force", names)
 
 
 def _delete(names: Iterable[str]) -> str:
@@ -106,3 +267,20 @@ def _delete(names: Iterable[str]) -> str:
 
 def _each(command: str, names: Iterable[str]) -> str:
     return "".join(f"{command} {name}\n" for name in names)
+
+
+def _nmcli(verb: str, profiles: Iterable[tuple[str, str]], otherwise: str = "false") -> str:
+    return "".join(
+        f"nmcli --wait 30 connection {join((verb, *words))} || {otherwise}\n" for words in profiles
+    )
+
+
+def _ifdown(changes: ifcfg.Changes) -> str:
+    flush = (
+        f"if [ -e /sys/class/net/{name} ]; then\n"
+        f"    ip address flush dev {name}\n    ip link set {name} down\nfi\n"
+        for name in changes.flushed
+    )
+    # ifdown fails on what is down already.
+    down = (f"ifdown {name} || true\n" for name in changes.down)
+    return "".join((*flush, *down)) + _delete(changes.deleted)

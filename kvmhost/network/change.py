@@ -11,13 +11,15 @@ from kvmhost.network.files import File
 class Present:
     """A host's network as it is: files by path, and what the kernel has made of them.
 
-    `addresses` and `routes` are iproute2's JSON (see `kvmhost.network.observed`). `guests` are
-    the names of the running guests.
+    `addresses` and `routes` are iproute2's JSON (see `kvmhost.network.observed`), `switch` is
+    Open vSwitch's (see `kvmhost.network.ovs`), None while it does not run. `guests` are the
+    names of the running guests.
     """
 
     files: Mapping[str, str] = field(default_factory=dict)
     addresses: Sequence[Mapping[str, Any]] = ()
     routes: Sequence[Mapping[str, Any]] = ()
+    switch: str | None = None
     guests: tuple[str, ...] = ()
 
 
@@ -35,7 +37,7 @@ class Change:
 
     `differences` says in a sentence each what is not as modelled in the kernel. `validate`
     accepts the files below ./new, which is laid out like /. `boot` makes restored files count
-    in early boot, when no interface is up yet.
+    in early boot, when no interface is up yet. `removed` are the paths of files that go.
     """
 
     differences: tuple[str, ...]
@@ -44,3 +46,4 @@ class Change:
     back: Steps
     validate: str
     boot: str = ""
+    removed: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ Sources: interfaces(5), bridge-utils-interfaces(5), vlan-interfaces(5) and the g
 """
 
 import re
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import asdict, dataclass, replace
 from ipaddress import ip_address, ip_interface
 
@@ -50,37 +50,32 @@ class _Stanza:
 def render(network: Network, existing: Mapping[str, str]) -> tuple[File, ...]:
     """Render /etc/network/interfaces, and each other file that must let go of our interfaces.
 
-    `existing` maps the paths on the host that match `PATHS` to their text.
+    `existing` maps the paths on the host that match `PATHS` to their text. Of the uplink's
+    present stanza, the options that make it a bond and its MAC address go over into ours.
     """
+    main = existing.get(INTERFACES, "")
     others = (
         File(path, kept)
         for path, text in existing.items()
-        if path != INTERFACES and (kept := _without(text, network.names)) != text
+        if path != INTERFACES and (kept := _without(text, network.claims)) != text
     )
-    return File(INTERFACES, merge(existing.get(INTERFACES, ""), network)), *others
+    carried = _carried(existing.values(), network.uplink)
+    return File(INTERFACES, merge(main, network, carried)), *others
 
 
-def merge(existing: str, network: Network) -> str:
+def merge(existing: str, network: Network, uplink_options: Mapping[str, str] | None = None) -> str:
     """Put the stanzas of our interfaces into the text, and leave every other line as it is.
 
     Ours stand in a block at the end; what an earlier network had in that block goes with it.
-    Merging again changes nothing. Of the uplink's present stanza, the options that make it a
-    bond and its MAC address stay. A text without any stanza gets the loopback interface too,
+    Merging again changes nothing. A text without any stanza gets the loopback interface too,
     as in the guide's listing.
     """
-    carried = [
-        (option, value)
-        for stanza in _stanzas(existing)
-        if stanza.name == network.uplink
-        for option, value in stanza.options
-        if _CARRIED.fullmatch(option)
-    ]
     # Options that were appended after the block belong to its last stanza, so they go with it.
     without_block = _BLOCK.sub(f"iface {network.uplink} inet manual\n", existing)
-    kept = _terminated(_without(without_block, network.names))
+    kept = _terminated(_without(without_block, network.claims))
     if not any(words for _, words in _lines(kept)):
         kept += _LOOPBACK
-    block = "\n".join(_rendered(network, dict(carried)))
+    block = "\n".join(_rendered(network, uplink_options or {}))
     separator = "" if kept.endswith("\n\n") else "\n"
     return f"{kept}{separator}{_BEGIN}\n{block}{_END}\n"
 
@@ -157,6 +152,17 @@ def _stanzas(text: str) -> Iterator[_Stanza]:
             stanza = replace(stanza, options=(*stanza.options, option))
     if stanza:
         yield stanza
+
+
+def _carried(texts: Iterable[str], uplink: str) -> dict[str, str]:
+    return {
+        option: value
+        for text in texts
+        for stanza in _stanzas(text)
+        if stanza.name == uplink
+        for option, value in stanza.options
+        if _CARRIED.fullmatch(option)
+    }
 
 
 def _without(text: str, names: frozenset[str]) -> str:
@@ -288,7 +294,8 @@ def _link(name: str, options: Mapping[str, str]) -> Interface:
         )
     parent, dot, tag = name.rpartition(".")
     if dot and tag.isdigit():
-        return Interface(name, "vlan", parent=parent, tag=int(tag))
+        raw_device = options.get("vlan-raw-device", parent)
+        return Interface(name, "vlan", parent=raw_device, tag=int(tag))
     if "vlan-raw-device" in options and name.removeprefix("vlan").isdigit():
         tag = name.removeprefix("vlan")
         return Interface(name, "vlan", parent=options["vlan-raw-device"], tag=int(tag))

@@ -139,6 +139,16 @@ class Network:
         """The names of `interfaces`."""
         return frozenset(interface.name for interface in self.interfaces)
 
+    @cached_property
+    def claims(self) -> frozenset[str]:
+        """The names of `interfaces`, and of the VLAN interfaces that would compete with them.
+
+        An installer may have put the management address on eth0.100, which has to go when a
+        bridge takes VLAN 100 over.
+        """
+        tags = (bridge.tag for bridge in self.bridges if bridge.tag is not None)
+        return self.names | {port_name(self.uplink, tag) for tag in tags}
+
     def _management_vlan_interface(self) -> Iterator[Interface]:
         if self.management_vlan is not None:
             yield self._vlan(self.management_vlan)

@@ -153,7 +153,7 @@ def _without(path: str, text: str, network: Network) -> str:
         (section, id_)
         for section, definitions in _read(path, text).items()
         for id_, definition in definitions.items()
-        if _device_name(id_, definition) in network.names
+        if _device_name(id_, definition) in network.claims
     }
     if not ours:
         return text
@@ -215,27 +215,25 @@ def _device_name(id_: str, definition: Mapping[str, Any]) -> str:
 def _interface(
     section: str, id_: str, definition: Mapping[str, Any], names: Mapping[str, str]
 ) -> Interface:
-    parameters = definition.get("parameters", {})
-    delay, mtu, tag, link = (
-        parameters.get("forward-delay"),
-        *(definition.get(key) for key in ("mtu", "id", "link")),
-    )
+    parameters = definition.get("parameters") or {}
+    nameservers = definition.get("nameservers") or {}
+    link = definition.get("link")
     is_ovs = "openvswitch" in definition
-    nameservers = definition.get("nameservers", {})
+    has_stp = section == "bridges" and not is_ovs
     return Interface(
         name=names[id_],
         kind=_kind(section, is_ovs),
         parent=None if link is None else names.get(link, link),
-        tag=None if tag is None else int(tag),
-        ports=tuple(names.get(port, port) for port in definition.get("interfaces", ())),
-        stp=_true(parameters.get("stp", "true")) if section == "bridges" and not is_ovs else None,
-        forward_delay=None if delay is None else int(delay),
-        mtu=None if mtu is None else int(mtu),
+        tag=_number(definition.get("id")),
+        ports=tuple(names.get(port, port) for port in definition.get("interfaces") or ()),
+        stp=_true(parameters.get("stp", "true")) if has_stp else None,
+        forward_delay=_number(parameters.get("forward-delay")),
+        mtu=_number(definition.get("mtu")),
         dhcp=any(_true(definition.get(key, "false")) for key in ("dhcp4", "dhcp6")),
         addresses=tuple(_addresses(definition)),
         gateways=tuple(_gateways(definition)),
-        dns_servers=tuple(map(ip_address, nameservers.get("addresses", ()))),
-        dns_search=tuple(nameservers.get("search", ())),
+        dns_servers=tuple(map(ip_address, nameservers.get("addresses") or ())),
+        dns_search=tuple(nameservers.get("search") or ()),
     )
 
 
@@ -246,18 +244,22 @@ def _kind(section: str, is_ovs: bool) -> Kind:
 
 
 def _addresses(definition: Mapping[str, Any]) -> Iterator[AddressWithPrefix]:
-    for entry in definition.get("addresses", ()):
+    for entry in definition.get("addresses") or ():
         # An address with options (label, lifetime) is a mapping of one key.
         yield from map(ip_interface, entry if isinstance(entry, dict) else [entry])
 
 
 def _gateways(definition: Mapping[str, Any]) -> Iterator[Address]:
-    for route in definition.get("routes", ()):
+    for route in definition.get("routes") or ():
         if route.get("to") in _DEFAULT_ROUTES and "via" in route:
             yield ip_address(route["via"])
     for key in ("gateway4", "gateway6"):
         if key in definition:
             yield ip_address(definition[key])
+
+
+def _number(text: str | None) -> int | None:
+    return None if text is None else int(text)
 
 
 def _true(text: str) -> bool:

@@ -83,9 +83,15 @@ def corrections(network: Network, present: Iterable[Port]) -> tuple[Correction, 
     """Say what brings a switch with the present ports to the model; nothing if it is there.
 
     All commands together, joined by "--", make one transaction of ovs-vsctl. Ports that the
-    model does not know are left alone: they are the guests'.
+    model does not know are left alone: they are the guests'. A network with native bridges
+    wants the bridges gone that have its interfaces.
     """
     found = {port.name: port for port in present}
+    if network.ovs_bridge is None:
+        return tuple(
+            Correction(f"Open vSwitch has {bridge}.", (("--if-exists", "del-br", bridge),))
+            for bridge in sorted({found[name].bridge for name in network.names & found.keys()})
+        )
     return tuple(
         correction
         for port in ports(network)

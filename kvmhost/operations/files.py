@@ -60,6 +60,20 @@ def keys(
         yield from write(path, present.text, text, mode, validate)
 
 
+@operation()
+def absent(path: str) -> Commands:
+    """
+    Have no such file.
+
+    + path: the file's absolute path
+    """
+    present = host.get_fact(Text, path=path)
+    if present is None:
+        yield from unknown(path)
+    elif present.text is not None:
+        yield StringCommand(f"rm -f {quote(path)}")
+
+
 def write(
     path: str,
     present: str | None,

@@ -73,6 +73,8 @@ def configured(network: Network, backend: str, timeout: int, with_guests: bool) 
         return
     for file in change.files:
         log_difference(file.path, present.files.get(file.path), file.content)
+    for path in change.removed:
+        log_difference(path, present.files[path], "")
     token = secrets.token_hex(16)
     yield StringCommand(_START, _stdin=_package(change, token, timeout))
     before = frozenset(
@@ -84,11 +86,12 @@ def configured(network: Network, backend: str, timeout: int, with_guests: bool) 
 
 def _package(change: Change, token: str, timeout: int) -> str:
     """Return the guard and its change as a base64 archive; see `files/network-guard`."""
+    paths = (*(file.path for file in change.files), *change.removed)
     files = {
         "guard": _SCRIPT.read_text(),
         "token": token,
         "timeout": str(timeout),
-        "paths": "".join(f"{file.path}\n" for file in change.files),
+        "paths": "".join(f"{path}\n" for path in paths),
         "validate": change.validate,
         "leave": change.forth.leave,
         "enter": change.forth.enter,

@@ -1,11 +1,12 @@
 """Packages, whatever program installs them."""
 
-from shlex import join
+from pathlib import PurePosixPath
+from shlex import join, quote
 
 from pyinfra import host
 from pyinfra.api import StringCommand, operation
 
-from kvmhost.facts.packages import LISTS_RENEWED, Installed, Updates
+from kvmhost.facts.packages import LISTS_RENEWED, Installed, SigningKey, Updates
 from kvmhost.operations.commands import Commands, unknown
 from kvmhost.settings import Platform
 
@@ -24,6 +25,7 @@ _DNF = (
 )
 """dnf and yum wait for each other without end; told not to, they exit with 200 (dnf(8))."""
 
+_CURL = "curl --fail --silent --show-error --location --max-time 120"
 _DAY = 24 * 60 * 60
 
 
@@ -41,6 +43,35 @@ def installed(packages: tuple[str, ...], platform: Platform) -> Commands:
         if platform.package_manager == "apt":
             yield StringCommand(_command(platform, "update"))
         yield StringCommand(_command(platform, f"install {join(missing)}"))
+
+
+@operation()
+def signing_key(url: str, path: str, repository: str, sha256: str | None) -> Commands:
+    """
+    Have the key that signs a repository. It is fetched when it is missing or not the one that is
+    asked for; a key that has another checksum, or cannot be fetched, does not replace it.
+
+    + url: where the key comes from
+    + path: where it is kept
+    + repository: the file that names the repository, and in a comment the URL of its present key
+    + sha256: the key's checksum; None: the first key seen at the URL is trusted
+    """
+    present = host.get_fact(SigningKey, path=path, repository=repository)
+    if present is None:
+        yield from unknown(path)
+    elif present.origin != url or present.sha256 is None or sha256 not in (None, present.sha256):
+        new = quote(f"{path}.new")
+        steps = [
+            "set -e",
+            f"trap 'rm -f {new}' EXIT",
+            f"mkdir -p {quote(str(PurePosixPath(path).parent))}",
+            f"{_CURL} --output {new} {quote(url)}",
+            f"chmod 644 {new}",
+            f"mv -f {new} {quote(path)}",
+        ]
+        if sha256:
+            steps.insert(-1, f"echo '{sha256}  '{new} | sha256sum --check --quiet")
+        yield StringCommand("; ".join(steps))
 
 
 @operation()

@@ -27,7 +27,7 @@ def test_each_fails_alone_with_its_reason_and_completes_when_mended(
     wait_until(lambda: _apt_is_locked(locked), 60, "apt's lock to be held")
     full.run("mount -t tmpfs -o size=64k tmpfs /var/cache/apt/archives")
 
-    broken = deploy("-y", "--data", "apt_lock_timeout=5", "--json", *ON_HOSTS)
+    broken = deploy("-y", "--data", "package_lock_timeout=5", "--json", *ON_HOSTS)
     assert broken.status != 0 or broken.failed
     said = broken.output
     assert f"[{off.name}]" in said and "Could not connect" in said

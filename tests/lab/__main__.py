@@ -11,6 +11,8 @@ from kvmhost.table import render
 from tests.lab import lab
 from tests.lab.fleet import Fleet, LabError, NetworkBackend
 
+SYSTEMS = {"debian": "Debian", "rhel": "EL stand-in"}
+
 
 def main() -> int:
     """Run the command; return the exit status."""
@@ -41,9 +43,17 @@ def _parser() -> argparse.ArgumentParser:
         type=_backends,
         default=("ifupdown", "netplan"),
         metavar="BACKEND,...",
-        help="a machine for each network backend (ifupdown, netplan); default: one of each",
+        help="a machine for each network backend (ifupdown, netplan, networkmanager: a stand-in "
+        "for EL); default: ifupdown,netplan",
     )
     up.add_argument("--hosts", type=int, default=0, metavar="N", help="container hosts; default: 0")
+    up.add_argument(
+        "--el-hosts",
+        type=int,
+        default=0,
+        metavar="N",
+        help="container hosts that stand in for EL; default: 0",
+    )
     command("down", _down, "Remove the fleet; the images stay.")
     command("status", _status, "Show the fleet's nodes.")
     ssh = command("ssh", _ssh, "Log in to a node as root, or run a command there.")
@@ -56,12 +66,14 @@ def _backends(text: str) -> tuple[NetworkBackend, ...]:
     backends = tuple(part for part in text.split(",") if part)
     unknown = set(backends) - set(get_args(NetworkBackend)) | (set(backends) & {"unmanaged"})
     if unknown:
-        raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: not ifupdown or netplan")
+        raise argparse.ArgumentTypeError(
+            f"{', '.join(sorted(unknown))}: not ifupdown, netplan or networkmanager"
+        )
     return backends  # type: ignore[return-value]  # just checked
 
 
 def _up(arguments: argparse.Namespace) -> None:
-    spec = lab.FleetSpec(arguments.fleet, arguments.machines, arguments.hosts)
+    spec = lab.FleetSpec(arguments.fleet, arguments.machines, arguments.hosts, arguments.el_hosts)
     _print_table(lab.up(spec))
 
 
@@ -81,9 +93,17 @@ def _ssh(arguments: argparse.Namespace) -> None:
 
 def _print_table(fleet: Fleet) -> None:
     states = lab.states(fleet)
-    header = ("host", "kind", "network", "cluster", "management address", "state")
+    header = ("host", "kind", "system", "network", "cluster", "management address", "state")
     rows = [
-        (node.name, node.kind, node.network_backend, node.cluster, node.address, states[node.name])
+        (
+            node.name,
+            node.kind,
+            SYSTEMS[node.distribution],
+            node.network_backend,
+            node.cluster,
+            node.address,
+            states[node.name],
+        )
         for node in fleet.nodes
     ]
     print(render(header, rows))

@@ -16,14 +16,26 @@ from docker.models.networks import Network
 from docker.types import EndpointConfig, IPAMConfig, IPAMPool
 
 from tests.lab.engine import uplink_mtu
-from tests.lab.fleet import FIRST_MACHINE, MANAGEMENT_VLAN, TRUNK, Fleet, LabError, Node, wait_until
+from tests.lab.fleet import (
+    FIRST_MACHINE,
+    MANAGEMENT_VLAN,
+    TRUNK,
+    Distribution,
+    Fleet,
+    LabError,
+    Node,
+    wait_until,
+)
 
 FLEET_LABEL = "kvmhost-lab.fleet"
 DEFINITION_LABEL = "kvmhost-lab.definition"
 
 # The guide asks for 4 GB of memory; the kernel keeps some of it for itself.
 MACHINE_MEMORY_MB = 4300
-MACHINE_KERNEL_ARGUMENTS = ("lsm=apparmor",)
+MACHINE_KERNEL_ARGUMENTS: dict[Distribution, tuple[str, ...]] = {
+    "debian": ("lsm=apparmor",),
+    "rhel": ("lsm=selinux",),
+}
 
 HOST_CAPABILITIES = [
     *("AUDIT_CONTROL", "IPC_LOCK", "MKNOD", "NET_ADMIN", "SETPCAP"),
@@ -41,6 +53,10 @@ mkdir /tmp/tree
 mount --bind / /tmp/tree
 rm /tmp/tree/.dockerenv  # by which systemd would take the machine for a container
 tar -C /mnt/seed -c --owner=0 --group=0 . | tar -C /tmp/tree -x --no-overwrite-dir
+contexts=/etc/selinux/default/contexts/files/file_contexts
+if [ -e "$contexts" ]; then  # files without a label lock everybody out of an enforcing SELinux
+    setfiles -r /tmp/tree "$contexts" /tmp/tree
+fi
 rm -f /mnt/disk.new
 truncate -s 8G /mnt/disk.new
 mkfs.ext4 -q -L root -E lazy_itable_init=0,lazy_journal_init=0 -d /tmp/tree /mnt/disk.new
@@ -246,7 +262,8 @@ def remove_fleet(client: docker.DockerClient, fleet: str) -> tuple[int, int]:
 
 def _machine_command(machine: Node) -> list[str]:
     memory = f"{MACHINE_MEMORY_MB}M"
-    return ["power-on", machine_mac(machine), memory, *MACHINE_KERNEL_ARGUMENTS]
+    arguments = MACHINE_KERNEL_ARGUMENTS[machine.distribution]
+    return ["power-on", machine_mac(machine), memory, *arguments]
 
 
 def _labels(fleet: str, made_of: str) -> dict[str, str]:

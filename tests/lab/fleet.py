@@ -20,9 +20,11 @@ TRUNK = (100, 200, 300)
 # The last number of the first address: the workstation has .1, the switch .2.
 FIRST_MACHINE = 11
 FIRST_HOST = 51
+FIRST_EL_HOST = 101
 
 NodeKind = Literal["machine", "host"]
-NetworkBackend = Literal["ifupdown", "netplan", "unmanaged"]
+Distribution = Literal["debian", "rhel"]
+NetworkBackend = Literal["ifupdown", "netplan", "networkmanager", "unmanaged"]
 
 
 class LabError(Exception):
@@ -54,13 +56,14 @@ class Node:
     """A machine (own kernel) or a container host.
 
     `name` is the fully qualified name; `address` the management address with its prefix.
+    `distribution` is the group of the inventory; "rhel" is the lab's stand-in for EL.
     """
 
     name: str
     kind: NodeKind
     fleet: str
     cluster: str
-    distribution: str
+    distribution: Distribution
     network_backend: NetworkBackend
     address: str
     ssh_port: int = 22

@@ -10,6 +10,14 @@ from tests.lab.fleet import Node
 PORTS = ("22", "1798", "16509", "5900:6100", "49152:49216")
 BRIDGES = {"cloudbr0": 200, "cloudbr1": 300}
 PROFILES = ("libvirtd", "virt-aa-helper")
+TIME_SERVICES = {
+    "debian": "chrony openntpd ntpsec ntp systemd-timesyncd",
+    "rhel": "chronyd ntpd systemd-timesyncd",
+}
+INSTALLED = {
+    "debian": "dpkg-query -W -f '${db:Status-Status}\\n'",
+    "rhel": "rpm -q --qf 'installed\\n'",
+}
 
 
 @dataclass(frozen=True)
@@ -39,7 +47,7 @@ def _hostname(node: Node) -> tuple[bool, str]:
 
 
 def _time(node: Node) -> tuple[bool, str]:
-    services = "chrony openntpd ntpsec ntp systemd-timesyncd"
+    services = TIME_SERVICES[node.distribution]
     active = _output(node, f"for unit in {services}; do systemctl is-active $unit; done")
     return active.split().count("active") == 1, active
 
@@ -62,6 +70,14 @@ def _apparmor(node: Node) -> tuple[bool | None, str]:
     return not loaded, f"{len(profiles)} profiles, of libvirt: {loaded or 'none'}"
 
 
+def _selinux(node: Node) -> tuple[bool | None, str]:
+    mode = _output(node, "getenforce")
+    if mode in ("", "Disabled"):
+        return None, "the kernel does not run SELinux"
+    configured = _output(node, "grep ^SELINUX= /etc/selinux/config")
+    return (mode, configured) == ("Permissive", "SELINUX=permissive"), f"{mode}; {configured}"
+
+
 def _bridges(node: Node) -> tuple[bool | None, str]:
     if node.network_backend == "unmanaged":
         return None, "the network is left as it is"
@@ -75,6 +91,20 @@ def _bridges(node: Node) -> tuple[bool | None, str]:
 
 
 def _firewall(node: Node) -> tuple[bool, str]:
+    return _firewalld(node) if node.distribution == "rhel" else _ufw(node)
+
+
+def _firewalld(node: Node) -> tuple[bool, str]:
+    states = [_output(node, f"firewall-cmd {kept} --list-all") for kept in ("", "--permanent")]
+    opened = [
+        port
+        for port in (port.replace(":", "-") for port in PORTS)
+        if all(f'port="{port}"' in state or f" {port}/tcp" in state for state in states)
+    ]
+    return len(opened) == len(PORTS), f"{' '.join(opened)}; {_output(node, 'firewall-cmd --state')}"
+
+
+def _ufw(node: Node) -> tuple[bool, str]:
     rules = _output(node, "cat /etc/ufw/user.rules; ufw status")
     opened = [port for port in PORTS if f"### tuple ### allow tcp {port} " in rules]
     state = rules.splitlines()[-1] if rules else "ufw is not installed"
@@ -84,7 +114,7 @@ def _firewall(node: Node) -> tuple[bool, str]:
 def _agent(node: Node) -> tuple[bool, str]:
     seen = _output(
         node,
-        "dpkg-query -W -f '${db:Status-Status}\\n' cloudstack-agent;"
+        f"{INSTALLED[node.distribution]} cloudstack-agent;"
         " grep -E '^(guest.cpu.mode|network.bridge.type)=' /etc/cloudstack/agent/agent.properties",
     )
     lines = seen.splitlines()
@@ -96,6 +126,7 @@ STEPS: dict[str, Callable[[Node], tuple[bool | None, str]]] = {
     "one time service": _time,
     "libvirt listens": _libvirt,
     "AppArmor": _apparmor,
+    "SELinux": _selinux,
     "bridges": _bridges,
     "firewall": _firewall,
     "agent": _agent,

@@ -4,14 +4,14 @@ import hashlib
 import os
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
 import docker
 from docker.errors import ImageNotFound
 
-from tests.lab.fleet import STATE, LabError
+from tests.lab.fleet import STATE, Distribution, LabError, Node, NodeKind
 from tests.lab.progress import Progress
 
 CONTEXTS = Path(__file__).parent / "images"
@@ -23,15 +23,23 @@ APT_OPTIONS = ("Acquire::http", "Acquire::https", "Acquire::Check-", "Acquire::R
 
 @dataclass(frozen=True)
 class Images:
-    """The names of the images that a fleet is made of."""
+    """The names of the images that a fleet is made of.
+
+    `roots` has the root trees of the nodes, by their kind and distribution.
+    """
 
     chassis: str
-    machine: str
-    host: str
+    roots: Mapping[tuple[NodeKind, Distribution], str]
+
+    def of(self, node: Node) -> str:
+        """Return the image of the node's root tree."""
+        return self.roots[node.kind, node.distribution]
 
 
-def build_images(client: docker.DockerClient, progress: Progress) -> Images:
-    """Build what is missing, and return the images' names."""
+def build_images(
+    client: docker.DockerClient, progress: Progress, distributions: Set[Distribution]
+) -> Images:
+    """Build what these distributions' nodes need and is missing, and return the images' names."""
     root_tree = given_root_tree() or _build_root_tree(client, progress)
 
     def build(name: str, **parents: str) -> str:
@@ -42,7 +50,16 @@ def build_images(client: docker.DockerClient, progress: Progress) -> Images:
     chassis = build("chassis", BASE=base)
     machine = build("machine", BASE=base, CHASSIS=chassis, REPOSITORY=repository)
     host = build("host", BASE=base, REPOSITORY=repository)
-    return Images(chassis, machine, host)
+    roots: dict[tuple[NodeKind, Distribution], str] = {
+        ("machine", "debian"): machine,
+        ("host", "debian"): host,
+    }
+    if "rhel" in distributions:
+        el_repository = build("el-repository", REPOSITORY=repository)
+        el_base = build("el-base", BASE=base, REPOSITORY=el_repository)
+        roots["host", "rhel"] = build("el-host", BASE=el_base, HOST=host)
+        roots["machine", "rhel"] = build("el-machine", BASE=el_base, MACHINE=machine)
+    return Images(chassis, roots)
 
 
 def given_root_tree() -> str | None:

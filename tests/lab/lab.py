@@ -14,9 +14,11 @@ from docker.models.containers import Container
 from tests.lab import containers
 from tests.lab.engine import connect, name_servers, prepare
 from tests.lab.fleet import (
+    FIRST_EL_HOST,
     FIRST_HOST,
     FIRST_MACHINE,
     STATE,
+    Distribution,
     Fleet,
     LabError,
     NetworkBackend,
@@ -35,6 +37,14 @@ from tests.lab.progress import Progress
 FLEETS = {
     "demo": ("192.168.42.0/24", "lab.example.org"),
     "test": ("192.168.142.0/24", "test.example.org"),
+    "el": ("192.168.143.0/24", "el.example.org"),
+}
+# A cluster has hosts of one distribution and of one kind of processor.
+CLUSTERS: dict[tuple[NodeKind, Distribution], str] = {
+    ("machine", "debian"): "lab",
+    ("host", "debian"): "containers",
+    ("machine", "rhel"): "el",
+    ("host", "rhel"): "el_containers",
 }
 REPOSITORY_URL = "file:///srv/cloudstack"
 BOOT_DEADLINE = 240
@@ -42,11 +52,15 @@ BOOT_DEADLINE = 240
 
 @dataclass(frozen=True)
 class FleetSpec:
-    """What is wanted: a machine for each network backend, and a number of container hosts."""
+    """What is wanted: a machine for each network backend, and a number of container hosts.
+
+    A machine with NetworkManager is a stand-in for EL, and so are the `el_hosts`.
+    """
 
     name: str = "demo"
     machines: tuple[NetworkBackend, ...] = ("ifupdown", "netplan")
     hosts: int = 0
+    el_hosts: int = 0
 
 
 def plan(spec: FleetSpec, existing: Iterable[Node] = ()) -> Fleet:
@@ -54,28 +68,48 @@ def plan(spec: FleetSpec, existing: Iterable[Node] = ()) -> Fleet:
     if spec.name not in FLEETS:
         raise LabError(f"no fleet {spec.name!r} is known; there are {', '.join(FLEETS)}")
     most = FIRST_HOST - FIRST_MACHINE
-    if len(spec.machines) > 31 or spec.hosts > most:
+    if len(spec.machines) > 31 or max(spec.hosts, spec.el_hosts) > most:
         raise LabError(f"a fleet has at most 31 machines and {most} hosts")
     subnet, domain = FLEETS[spec.name]
 
-    def node(kind: NodeKind, index: int, backend: NetworkBackend) -> Node:
-        name, first = ("kvm", FIRST_MACHINE) if kind == "machine" else ("host", FIRST_HOST)
+    def node(
+        kind: NodeKind,
+        name: str,
+        number: int,
+        backend: NetworkBackend,
+        distribution: Distribution = "debian",
+    ) -> Node:
         return Node(
-            name=f"{name}{index + 1}.{domain}",
+            name=f"{name}.{domain}",
             kind=kind,
             fleet=spec.name,
-            cluster="lab" if kind == "machine" else "containers",
-            distribution="debian",
+            cluster=CLUSTERS[kind, distribution],
+            distribution=distribution,
             network_backend=backend,
-            address=f"{IPv4Network(subnet)[first + index]}/{IPv4Network(subnet).prefixlen}",
+            address=f"{IPv4Network(subnet)[number]}/{IPv4Network(subnet).prefixlen}",
         )
 
-    wanted = [node("machine", index, backend) for index, backend in enumerate(spec.machines)]
-    wanted += [node("host", index, "unmanaged") for index in range(spec.hosts)]
+    wanted = [
+        node("machine", f"kvm{index + 1}", FIRST_MACHINE + index, backend, runs_on(backend))
+        for index, backend in enumerate(spec.machines)
+    ]
+    wanted += [
+        node("host", f"host{index + 1}", FIRST_HOST + index, "unmanaged")
+        for index in range(spec.hosts)
+    ]
+    wanted += [
+        node("host", f"el{index + 1}", FIRST_EL_HOST + index, "unmanaged", "rhel")
+        for index in range(spec.el_hosts)
+    ]
     names = {each.name for each in wanted}
     others = [each for each in existing if each.name not in names]
     nodes = sorted(wanted + others, key=lambda each: IPv4Address(each.ssh_hostname))
     return Fleet(spec.name, subnet, domain, REPOSITORY_URL, tuple(nodes))
+
+
+def runs_on(backend: NetworkBackend) -> Distribution:
+    """Return the distribution whose machines have this network backend."""
+    return "rhel" if backend == "networkmanager" else "debian"
 
 
 def up(spec: FleetSpec, progress: Progress | None = None) -> Fleet:
@@ -83,8 +117,8 @@ def up(spec: FleetSpec, progress: Progress | None = None) -> Fleet:
     progress = progress or Progress()
     with _lock(progress):
         client = prepare(progress, build_root_tree=given_root_tree() is None)
-        images = build_images(client, progress)
         fleet = plan(spec, _existing(spec.name))
+        images = build_images(client, progress, {node.distribution for node in fleet.nodes})
         make_fleet_keys(fleet)
         fleet.save()
         containers.ensure_network(client, fleet, images.chassis)
@@ -197,13 +231,14 @@ def _ensure_machine(
     client: docker.DockerClient, fleet: Fleet, machine: Node, images: Images, progress: Progress
 ) -> None:
     files = node_files(machine, fleet, name_servers(), host_key(machine))
-    made_of = containers.machine_definition(machine, images.machine, images.chassis, files)
+    image = images.of(machine)
+    made_of = containers.machine_definition(machine, image, images.chassis, files)
     container = _same(client, machine, made_of)
     if container is None:
         progress(f"making the disk of {machine.name}")
         _forget_changes(machine)
         _seed(machine, files)
-        containers.make_disk(client, machine, images.machine)
+        containers.make_disk(client, machine, image)
         container = containers.create_machine(client, machine, images.chassis, made_of)
     _switch_on(container, machine, progress)
 
@@ -212,11 +247,12 @@ def _ensure_host(
     client: docker.DockerClient, fleet: Fleet, host: Node, images: Images, progress: Progress
 ) -> None:
     files = node_files(host, fleet, name_servers(), host_key(host))
-    made_of = containers.definition(images.host, files)
+    image = images.of(host)
+    made_of = containers.definition(image, files)
     container = _same(client, host, made_of)
     if container is None:
         _seed(host, files)
-        container = containers.create_host(client, host, images.host, made_of)
+        container = containers.create_host(client, host, image, made_of)
     _switch_on(container, host, progress)
 
 

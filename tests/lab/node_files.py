@@ -46,6 +46,37 @@ network:
         via: {gateway}
 """
 
+KEYFILE_UPLINK = """\
+[connection]
+id=eth0
+type=ethernet
+interface-name=eth0
+
+[ipv4]
+method=disabled
+
+[ipv6]
+method=disabled
+"""
+
+KEYFILE_MANAGEMENT = """\
+[connection]
+id={interface}
+type=vlan
+interface-name={interface}
+
+[vlan]
+parent=eth0
+id={vlan}
+
+[ipv4]
+method=manual
+address1={address},{gateway}
+
+[ipv6]
+method=disabled
+"""
+
 HOSTS = """\
 127.0.0.1\tlocalhost
 {gateway}\tworkstation.{domain}\tworkstation
@@ -104,6 +135,14 @@ def network_files(node: Node, gateway: IPv4Address) -> dict[str, NodeFile]:
             return {
                 "/etc/network/interfaces": NodeFile(INTERFACES_LOOPBACK),
                 "/etc/netplan/50-cloud-init.yaml": NodeFile(NETPLAN.format(**values), 0o600),
+            }
+        case "networkmanager":
+            connections = "/etc/NetworkManager/system-connections"
+            return {
+                f"{connections}/eth0.nmconnection": NodeFile(KEYFILE_UPLINK, 0o600),
+                f"{connections}/{VLAN_INTERFACE}.nmconnection": NodeFile(
+                    KEYFILE_MANAGEMENT.format(**values), 0o600
+                ),
             }
         case "unmanaged":
             return {}

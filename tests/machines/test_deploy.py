@@ -19,13 +19,14 @@ ON_MACHINES = ("--limit", "cluster_lab")
 
 @pytest.fixture(scope="module")
 def machines(fleet: Fleet) -> tuple[Node, ...]:
+    """Return the machines as they are after their installation."""
     for machine in fleet.machines:
         lab.reset(machine)
     return fleet.machines
 
 
 def undone(machine: Node) -> list[guide.Reading]:
-    return [reading for reading in guide.read(machine) if not reading.done]
+    return [reading for reading in guide.read(machine) if reading.done is False]
 
 
 def test_apparmor_confines_libvirt_before_the_deploy(machines: tuple[Node, ...]) -> None:

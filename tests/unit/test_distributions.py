@@ -83,6 +83,7 @@ def test_the_repositorys_file_is_what_the_package_manager_reads(
 ) -> None:
     agent = settings(distribution).agent
     rendered = templates.render(agent.cloudstack_repository_file, agent=agent)
-    first, _, rest = rendered.partition("\n")
-    assert first.startswith("# ")
+    comment, key, rest = rendered.split("\n", maxsplit=2)
+    assert comment.startswith("# ")
+    assert key == f"# Key: {CLUSTER['cloudstack_key']}"
     assert rest == text

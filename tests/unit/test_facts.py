@@ -9,6 +9,7 @@ import pytest
 from kvmhost.facts.firewalld import Firewalld, InterfaceZone, Zone
 from kvmhost.facts.packages import Installed, Updates
 from kvmhost.facts.selinux import Selinux, Status
+from kvmhost.facts.systemd import Unit, Units
 from kvmhost.facts.sysvinit import Service, Services
 
 # captured from firewall-cmd 1.3.3, shortened
@@ -97,6 +98,31 @@ def test_updates_are_told_from_none_and_from_no_answer(
     else:
         assert answer.returncode == 0
         assert Updates().process(answer.stdout.splitlines()).packages == packages
+
+
+# captured from systemctl 252
+UNITS = """\
+nope.service ssh.service chronyd.service
+LoadState=not-found
+ActiveState=inactive
+UnitFileState=
+
+LoadState=loaded
+ActiveState=active
+UnitFileState=enabled
+
+LoadState=masked
+ActiveState=inactive
+UnitFileState=masked
+"""
+
+
+def test_the_state_of_units_is_told_apart_in_their_order() -> None:
+    units = Units().process(UNITS.splitlines())
+    assert list(units) == ["nope.service", "ssh.service", "chronyd.service"]
+    assert not units["nope.service"].exists
+    assert units["ssh.service"] == Unit("loaded", "active", "enabled")
+    assert units["chronyd.service"].masked
 
 
 def test_the_state_of_services_without_systemd() -> None:

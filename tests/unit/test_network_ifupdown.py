@@ -93,8 +93,8 @@ def test_other_lines_stay_as_they_are() -> None:
 
 
 def test_only_our_names_leave_a_line_of_several() -> None:
-    merged = merge("auto lo eth0 eth1\nallow-hotplug eth0=home\niface eth1 inet dhcp\n", network())
-    assert merged.startswith("auto lo eth1\niface eth1 inet dhcp\n\n#")
+    text = "auto lo eth0 eth1\nallow-hotplug eth0=home\niface eth0 inet dhcp\nauto eth2\n"
+    assert merge(text, network()).startswith("auto lo eth1\nauto eth2\n\n#")
 
 
 def test_continued_lines_and_mappings_go_with_their_stanza() -> None:
@@ -131,18 +131,20 @@ def test_half_a_block_takes_nothing_with_it() -> None:
     assert merge(merge(cut, network()), network()) == merge(cut, network())
 
 
-def test_a_bond_that_is_there_stays_a_bond() -> None:
+@pytest.mark.parametrize("path", [INTERFACES, "/etc/network/interfaces.d/bond0"])
+def test_a_bond_that_is_there_stays_a_bond(path: str) -> None:
     bond = (
         "auto bond0\niface bond0 inet dhcp\n    bond-slaves eth0 eth1\n    bond_mode 802.3ad\n"
         "    hwaddress 52:54:00:00:00:02\n"
     )
-    merged = merge(bond, network(uplink="bond0"))
+    files = {file.path: file.content for file in render(network(uplink="bond0"), {path: bond})}
     assert (
         "iface bond0 inet manual\n    bond-slaves eth0 eth1\n    bond-mode 802.3ad\n"
         "    hwaddress 52:54:00:00:00:02\n\n"
-    ) in merged
-    assert "dhcp" not in merged
-    assert merge(merged, network(uplink="bond0")) == merged
+    ) in files[INTERFACES]
+    assert "dhcp" not in "".join(files.values())
+    again = {file.path: file.content for file in render(network(uplink="bond0"), files)}
+    assert again[INTERFACES] == files[INTERFACES]
 
 
 def test_sourced_files_let_go_of_our_interfaces() -> None:

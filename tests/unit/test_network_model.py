@@ -167,6 +167,11 @@ INVALID: dict[str, tuple[dict[str, Any], str, str]] = {
         "management_address",
         "not its network or broadcast",
     ),
+    "the broadcast address of four": (
+        {"management_address": "10.0.0.3/30", "gateway": "10.0.0.1"},
+        "management_address",
+        "not its network or broadcast",
+    ),
     "a link-local address": (
         {"management_address": "169.254.1.2/16", "gateway": "169.254.1.1"},
         "management_address",

@@ -69,6 +69,16 @@ def test_what_was_changed_by_hand_is_seen_and_mended() -> None:
     )
 
 
+def test_a_device_that_has_to_be_made_again_is_deleted_and_nothing_else() -> None:
+    addresses, _ = captured("drifted")
+    (link,) = (link for link in addresses if link["ifname"] == "eth0.300")
+    link["flags"].remove("UP")
+    del link["master"]
+    assert [words for words in mending(network(), addresses) if "eth0.300" in words] == [
+        ("delete", "eth0.300")
+    ]
+
+
 def test_an_mtu_counts_when_it_is_modelled() -> None:
     addresses, routes = captured("guide")
     modelled = network(mtu=1400)

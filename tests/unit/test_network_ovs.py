@@ -72,6 +72,13 @@ def test_an_mtu_is_asked_for_on_every_port() -> None:
     ]
 
 
+def test_an_untagged_bridge_is_a_fake_bridge_with_tag_0() -> None:
+    bridges = {"mgmt0": None, "cloudbr0": 200, "cloudbr1": 300}
+    untagged = network(**{**OPENVSWITCH, "bridges": bridges, "management_vlan": None})
+    found = commands(untagged, captured("openvswitch"))
+    assert found == ["set port cloudbr trunks=0,200,300", "set port mgmt0 tag=0"]
+
+
 def test_native_bridges_are_nothing_for_open_vswitch() -> None:
     with pytest.raises(ValueError, match="native"):
         ports(network())

@@ -1,0 +1,357 @@
+"""The network as the ifcfg files of Red Hat's network scripts, which EL had up to release 8.
+
+A file holds all that its interface needs, for Open vSwitch too: ifdown-ovs deletes a bridge, and
+with it the fake bridges, whenever the network service stops, so that ifup-ovs has to make them
+anew at each start.
+
+Sources: initscripts' sysconfig.txt, Open vSwitch's README.RHEL.rst, ovs-vsctl(8) and the guide's
+"Configure in RHEL or CentOS".
+"""
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass, replace
+from ipaddress import ip_address, ip_interface
+from pathlib import PurePosixPath
+
+from kvmhost.network import ovs
+from kvmhost.network.files import File
+from kvmhost.network.interfaces import (
+    Address,
+    AddressWithPrefix,
+    Interface,
+    bottom_up,
+    with_all_above,
+)
+from kvmhost.network.model import Network
+
+DIRECTORY = "/etc/sysconfig/network-scripts"
+PATHS = (f"{DIRECTORY}/ifcfg-*",)
+
+VALIDATE = f"""\
+for file in new{DIRECTORY}/ifcfg-*; do
+    [ ! -e "$file" ] || bash -n "$file"
+done
+[ -x {DIRECTORY}/ifup-eth ] || {{
+    echo "{DIRECTORY} has no scripts: install the package network-scripts" >&2
+    exit 1
+}}
+"""
+"""Shell commands that accept the files below ./new, and what is to read them."""
+VALIDATE_OPENVSWITCH = f"""\
+[ -x {DIRECTORY}/ifup-ovs ] || {{
+    echo "{DIRECTORY} has no ifup-ovs: install what openvswitch has for the network scripts" >&2
+    exit 1
+}}
+"""
+"""Shell commands that refuse network scripts which do not know Open vSwitch."""
+
+_HEADER = "# CloudStack network (what stands here is overwritten)\n"
+# network-functions passes these over.
+_IGNORED = re.compile(r".*(~|\.bak|\.old|\.orig|\.rpmnew|\.rpmorig|\.rpmsave|-range\d*)")
+_ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.S)
+# What makes the uplink the device that it is, and is not ours to say.
+_CARRIED = ("HWADDR", "MACADDR", "BONDING_OPTS", "ETHTOOL_OPTS")
+
+Variables = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Interfaces by what is done with them, in order.
+
+    With the old files in place, `ifdown` stops those in `down`; what of them is in `deleted` has
+    to go, although it stays while a guest is in it. ifdown would delete an Open vSwitch bridge
+    with all ports: those in `flushed` are to lose their addresses and be set down only, without
+    which ifup-ovs passes a bridge over. With the new files, `ifup` starts those in `up`.
+    """
+
+    down: tuple[str, ...] = ()
+    deleted: tuple[str, ...] = ()
+    flushed: tuple[str, ...] = ()
+    up: tuple[str, ...] = ()
+
+
+def render(network: Network, existing: Mapping[str, str]) -> tuple[File, ...]:
+    """Render a file for each of our interfaces.
+
+    `existing` maps the paths on the host that match `PATHS` to their text. Of the uplink's
+    present file, the MAC addresses and what makes it a bond go over into ours.
+    """
+    carried = {
+        key: value
+        for path, variables in files(existing).items()
+        if device(path, variables) == network.uplink
+        for key, value in variables.items()
+        if key in _CARRIED
+    }
+    return tuple(
+        File(_path(name), _HEADER + _text(variables))
+        for name, variables in _rendered(network, carried).items()
+    )
+
+
+def removed(network: Network, existing: Mapping[str, str]) -> tuple[str, ...]:
+    """Name the files that have to go: others of our interfaces, and ours of an earlier network."""
+    own = {_path(name) for name in network.names}
+    return tuple(
+        path
+        for path, variables in files(existing).items()
+        if path not in own
+        and (existing[path].startswith(_HEADER) or device(path, variables) in network.claims)
+    )
+
+
+def parse(existing: Mapping[str, str]) -> tuple[Interface, ...]:
+    """Read the interfaces that the files define; an alias (eth0:1) goes by its device's name.
+
+    Raises ValueError where an address or number is none.
+    """
+    found = [(device(path, variables), variables) for path, variables in files(existing).items()]
+    ports: dict[str, list[str]] = {}
+    for name, variables in found:
+        for key in ("BRIDGE", "MASTER", "OVS_BRIDGE"):
+            if key in variables:
+                ports.setdefault(variables[key], []).append(name)
+        for bridge, port in re.findall(r"add-port (\S+) (\S+)", variables.get("OVS_EXTRA", "")):
+            ports.setdefault(bridge, []).append(port)
+    return tuple(
+        _interface(name, variables, tuple(ports.get(name, ()))) for name, variables in found
+    )
+
+
+def changes(
+    before: Mapping[str, str], after: Mapping[str, str], also: Set[str] = frozenset()
+) -> Changes:
+    """Say which interfaces have to be restarted on the way from one set of files to another.
+
+    `also` names interfaces that are to be restarted although their files stay. With each
+    interface goes what is built on it, because it loses its routes or its ports.
+    """
+    old, new = _definitions(before), _definitions(after)
+    lower, upper = parse(before), parse(after)
+    differing = {name for name in old.keys() | new.keys() if old.get(name) != new.get(name)}
+    restarted = with_all_above(differing | also, (*lower, *upper))
+    stopped = [name for name in reversed(bottom_up(lower)) if name in restarted & old.keys()]
+    flushed = [name for name in stopped if _in_ovs(old[name]) == _in_ovs(new.get(name, ())) != []]
+    down = [name for name in stopped if name not in flushed]
+    native = {each.name for each in lower if each.kind == "bridge" and not each.is_ovs_bridge}
+    return Changes(
+        down=tuple(down),
+        deleted=tuple(name for name in down if name in native),
+        flushed=tuple(flushed),
+        up=tuple(
+            name
+            for name in bottom_up(upper)
+            if name in restarted and any(starts(variables) for variables in new.get(name, ()))
+        ),
+    )
+
+
+def files(existing: Mapping[str, str]) -> dict[str, Variables]:
+    """Read those of the files that the network scripts read: each path's variables."""
+    return {
+        path: _variables(text)
+        for path, text in sorted(existing.items())
+        if path.startswith(f"{DIRECTORY}/ifcfg-") and not _IGNORED.fullmatch(path)
+    }
+
+
+def device(path: str, variables: Variables) -> str:
+    """Name the interface that a file is for."""
+    name = variables.get("DEVICE") or PurePosixPath(path).name.removeprefix("ifcfg-")
+    return name.partition(":")[0]
+
+
+def _path(name: str) -> str:
+    return f"{DIRECTORY}/ifcfg-{name}"
+
+
+def _rendered(network: Network, carried: Variables) -> dict[str, dict[str, str]]:
+    bridge_of = {
+        port: interface.name
+        for interface in network.interfaces
+        if not interface.is_ovs_bridge
+        for port in interface.ports
+    }
+    rendered = {}
+    for interface in network.interfaces:
+        variables = {"DEVICE": interface.name}
+        if interface.name == network.uplink:
+            variables |= carried
+        variables |= {"ONBOOT": "yes", "BOOTPROTO": "none", "NM_CONTROLLED": "no"}
+        variables |= _kind(interface, "BONDING_OPTS" in variables) | _addressing(interface)
+        if interface.mtu is not None:
+            variables["MTU"] = str(interface.mtu)
+        if interface.name in bridge_of:
+            variables["BRIDGE"] = bridge_of[interface.name]
+        rendered[interface.name] = variables
+    if network.ovs_bridge is not None:
+        for name, variables in _ovs_variables(network).items():
+            rendered[name] |= variables
+    return rendered
+
+
+def _kind(interface: Interface, is_bond: bool) -> dict[str, str]:
+    if interface.is_ovs_bridge:
+        return {"HOTPLUG": "no", "DEVICETYPE": "ovs", "TYPE": "OVSBridge"}
+    if interface.kind == "vlan":
+        return {"HOTPLUG": "no", "TYPE": "Ethernet", "VLAN": "yes"}
+    if interface.kind == "ethernet":
+        return {"HOTPLUG": "no", "TYPE": "Bond" if is_bond else "Ethernet"}
+    delay = interface.forward_delay or 0
+    return {
+        "TYPE": "Bridge",
+        "STP": "yes" if interface.stp else "no",
+        "DELAY": str(delay),
+        # EL 8 hands DELAY to ip-link(8), which counts in hundredths of a second, as sysfs does.
+        "BRIDGING_OPTS": f"forward_delay={delay * 100}",
+    }
+
+
+def _addressing(interface: Interface) -> dict[str, str]:
+    variables: dict[str, str] = {}
+    for address in interface.addresses:
+        variables |= {"IPADDR": str(address.ip), "NETMASK": str(address.netmask)}
+    for gateway in interface.gateways:
+        variables["GATEWAY"] = str(gateway)
+    for number, server in enumerate(interface.dns_servers, start=1):
+        variables[f"DNS{number}"] = str(server)
+    if interface.dns_search:
+        variables["DOMAIN"] = " ".join(interface.dns_search)
+    if interface.stp is not None and not interface.addresses:  # a native bridge
+        variables |= {"IPV6INIT": "no", "IPV6_AUTOCONF": "no"}
+    return variables
+
+
+def _ovs_variables(network: Network) -> dict[str, dict[str, str]]:
+    """Say what ifup-ovs has to tell Open vSwitch: the words after `add-br`, and more commands."""
+    variables: dict[str, dict[str, str]] = {}
+    missing = ovs.corrections(network, ())
+    for port, correction in zip(ovs.ports(network), missing, strict=True):
+        creation, *more = correction.commands
+        extra = [" ".join(command) for command in more]
+        if port.name == network.uplink:
+            # The uplink is no bridge: the main bridge's file, which comes first, takes it in.
+            of_main = variables[port.bridge]
+            extra = [of_main["OVS_EXTRA"], " ".join(creation), *extra]
+            of_main["OVS_EXTRA"] = " -- ".join(extra)
+            continue
+        variables[port.name] = {}
+        if port.fake_bridge:
+            options = " ".join(creation[creation.index(port.name) + 1 :])
+            variables[port.name] |= {"OVSREQUIRES": port.bridge, "OVS_OPTIONS": options}
+        if extra:
+            variables[port.name]["OVS_EXTRA"] = " -- ".join(extra)
+    return variables
+
+
+def _text(variables: Variables) -> str:
+    return "".join(f"{key}={shlex.quote(value)}\n" for key, value in variables.items())
+
+
+def _variables(text: str) -> Variables:
+    """Read what a shell would assign, as far as that can be told without a shell."""
+    found = {}
+    for line in text.splitlines():
+        try:
+            words = shlex.split(line, comments=True)
+        except ValueError:  # an unfinished quotation
+            words = [line.strip()]
+        for word in words:
+            if match := _ASSIGNMENT.fullmatch(word):
+                found[match[1]] = match[2]
+    return found
+
+
+def _definitions(existing: Mapping[str, str]) -> dict[str, tuple[Variables, ...]]:
+    found: dict[str, tuple[Variables, ...]] = {}
+    for path, variables in files(existing).items():
+        name = device(path, variables)
+        found[name] = (*found.get(name, ()), variables)
+    return found
+
+
+def _in_ovs(definitions: tuple[Variables, ...]) -> list[str]:
+    """Say where the definitions have the interface in Open vSwitch; nothing if they have not."""
+    return [
+        variables["TYPE"] + variables.get("OVS_BRIDGE", "") + variables.get("OVS_OPTIONS", "")
+        for variables in definitions
+        if variables.get("TYPE", "").startswith("OVS")
+    ]
+
+
+def starts(variables: Variables) -> bool:
+    """Whether the interface starts with the host."""
+    return variables.get("ONBOOT", "yes").lower() not in ("no", "false", "off", "n", "f", "0")
+
+
+def _interface(name: str, variables: Variables, ports: tuple[str, ...]) -> Interface:
+    mtu = variables.get("MTU")
+    return replace(
+        _link(name, variables),
+        ports=ports,
+        mtu=None if mtu is None else int(mtu),
+        dhcp=variables.get("BOOTPROTO", "").lower() in ("dhcp", "bootp"),
+        addresses=tuple(_addresses(variables)),
+        gateways=tuple(_gateways(variables)),
+        dns_servers=tuple(ip_address(value) for value in _numbered(variables, "DNS")),
+        dns_search=tuple(variables.get("DOMAIN", "").split()),
+    )
+
+
+def _link(name: str, variables: Variables) -> Interface:
+    type_ = variables.get("TYPE", "").lower()
+    if type_ == "bridge":
+        return Interface(
+            name, "bridge", stp=_true(variables.get("STP", "no")), forward_delay=_delay(variables)
+        )
+    if type_ in ("ovsbridge", "ovsuserbridge"):
+        parent, _, tag = variables.get("OVS_OPTIONS", "").partition(" ")
+        if tag.isdigit():
+            return Interface(name, "bridge", parent=parent, tag=int(tag))
+        return Interface(name, "bridge")
+    if type_ == "vlan" or _true(variables.get("VLAN", "no")):
+        parent, _, tag = name.rpartition(".")
+        return Interface(
+            name,
+            "vlan",
+            parent=variables.get("PHYSDEV") or parent,
+            tag=int(variables.get("VID") or variables.get("VLAN_ID") or tag or name[4:]),
+        )
+    return Interface(name, "ethernet")
+
+
+def _delay(variables: Variables) -> int | None:
+    if match := re.search(r"\bforward_delay=(\d+)", variables.get("BRIDGING_OPTS", "")):
+        return int(match[1]) // 100
+    return round(float(variables["DELAY"])) if "DELAY" in variables else None
+
+
+def _addresses(variables: Variables) -> Iterator[AddressWithPrefix]:
+    for key, address in variables.items():
+        if (match := re.fullmatch(r"IPADDR(\d*)", key)) and address:
+            prefix = variables.get(f"PREFIX{match[1]}") or variables.get(f"NETMASK{match[1]}")
+            yield ip_interface(f"{address}/{prefix}" if prefix else address)
+    if variables.get("IPV6ADDR"):
+        yield ip_interface(variables["IPV6ADDR"])
+
+
+def _gateways(variables: Variables) -> Iterator[Address]:
+    for key in ("GATEWAY", "GATEWAY0", "IPV6_DEFAULTGW"):
+        if variables.get(key):
+            yield ip_address(variables[key])
+
+
+def _numbered(variables: Variables, key: str) -> list[str]:
+    found = {
+        int(match[1]): value
+        for name, value in variables.items()
+        if (match := re.fullmatch(rf"{key}(\d+)", name)) and value
+    }
+    return [found[number] for number in sorted(found)]
+
+
+def _true(text: str) -> bool:
+    return text.lower() in ("yes", "true", "on", "y", "t", "1")

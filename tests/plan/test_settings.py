@@ -1,0 +1,49 @@
+"""Bad settings stop a run of pyinfra before a host is sent a single command."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.plan.support import commands, fake_host, fakes, inventory
+from tests.runs import pyinfra
+
+
+@pytest.mark.parametrize(
+    "target", ["deploy.py", "tasks.firewall.firewall"], ids=["deploy.py", "one step"]
+)
+def test_one_bad_setting_of_one_host_stops_all(tmp_path: Path, target: str) -> None:
+    hosts = fakes(30) | {"@fake/kvm31": fake_host(31, guest_cpu_mode="fast", gatewy="10.0.0.1")}
+    run = pyinfra(inventory(tmp_path, hosts), target, "-y", "--debug")
+    assert run.status != 0
+    assert not commands(run)
+    said = " ".join(run.output.split())
+    assert "2 settings cannot be used; no host was touched." in said
+    assert "@fake/kvm31 gatewy '10.0.0.1' no such key; did you mean gateway?" in said
+    assert "@fake/kvm31 guest_cpu_mode 'fast'" in said
+    assert said.count("cannot be used") == 1
+
+
+def test_a_limited_run_minds_only_its_own_hosts(tmp_path: Path) -> None:
+    hosts = fakes(2) | {"@fake/kvm3": fake_host(3, guest_cpu_mode="fast")}
+    run = pyinfra(
+        inventory(tmp_path, hosts), "tasks.preflight.preflight", "-y", "--exclude", "@fake/kvm3"
+    )
+    assert run.status == 0, run.output
+
+
+def test_the_example_for_production_can_be_used() -> None:
+    listing = pyinfra("inventories/prod.py", "debug-inventory", "--json")
+    assert listing.status == 0, listing.output
+    assert validated(listing.stdout) == "7 hosts: all settings can be used.\n"
+
+
+def validated(listing: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-m", "kvmhost"],
+        input=listing,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
