@@ -3,6 +3,7 @@
 import logging
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import gevent
@@ -10,7 +11,7 @@ import paramiko
 from pyinfra.api import Host, StringCommand
 from pyinfra.api.exceptions import ConnectError
 from pyinfra.connectors.ssh import SSHConnector
-from pyinfra.connectors.sshuserclient.client import append_hostkey
+from pyinfra.connectors.sshuserclient.client import SSHClient, append_hostkey
 
 _ANSWER = 15
 """Seconds that a command may take before its connection counts as dead."""
@@ -42,15 +43,29 @@ def peer(host: Host) -> str | None:
 
 
 def expect_at(host: Host, address: str) -> None:
-    """Let the host's present key be known at another address too, where it will answer next."""
+    """Let the host's present key be known, in this run, at another address too."""
+    client, name, key = _key_at(host, address)
+    if client.get_host_keys().lookup(name) is None:
+        client.get_host_keys().add(name, key.get_name(), key)
+
+
+def remember_at(host: Host, address: str) -> None:
+    """Write the host's key to the known hosts, if there are any, for an address not known yet."""
+    client, name, key = _key_at(host, address)
+    file = client._host_keys_filename
+    if file and Path(file).exists() and paramiko.HostKeys(file).lookup(name) is None:
+        append_hostkey(client, name, key)  # type: ignore[no-untyped-call]
+
+
+def _key_at(host: Host, address: str) -> tuple[SSHClient, str, paramiko.PKey]:
+    """Return the host's connection, an address's name in known_hosts, and the host's key."""
     client = _connector(host).client
     transport = client.get_transport() if client else None
     if client is None or transport is None:
-        return
+        raise ConnectError(f"{host.name} is not connected")
     port = transport.getpeername()[1]
     name = address if port == paramiko.config.SSH_PORT else f"[{address}]:{port}"
-    if client.get_host_keys().lookup(name) is None:
-        append_hostkey(client, name, transport.get_remote_server_key())  # type: ignore[no-untyped-call]
+    return client, name, transport.get_remote_server_key()
 
 
 def reconnect(host: Host, address: str) -> None:

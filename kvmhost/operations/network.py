@@ -152,6 +152,8 @@ def _confirm(state: State, host: Host, pending: Pending) -> bool:
                 except (ConnectError, UnconfirmedError) as error:
                     reason = f"{address}: {error}"
                 else:
+                    if address != addresses[-1]:
+                        ssh.remember_at(host, address)
                     host.log_styled(f"Network confirmed, reached at {address}", fg="green")
                     return True
         host.log_styled(f"Network not confirmed ({reason}); the host undoes it", fg="red")
@@ -162,7 +164,7 @@ def _confirm(state: State, host: Host, pending: Pending) -> bool:
 
 
 def _addresses(host: Host, pending: Pending) -> tuple[str, ...]:
-    """Return where the host may answer from now on, the likeliest first."""
+    """Return where the host may answer from now on: its new address, if any, then the present."""
     present, new = ssh.address(host), str(pending.network.address.ip)
     if ssh.peer(host) in pending.before - {new}:
         ssh.expect_at(host, new)

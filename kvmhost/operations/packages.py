@@ -61,11 +61,12 @@ def signing_key(url: str, path: str, repository: str, sha256: str | None) -> Com
         yield from unknown(path)
     elif present.origin != url or present.sha256 is None or sha256 not in (None, present.sha256):
         new = quote(f"{path}.new")
+        unfetched = quote(f"{url} cannot be fetched")
         steps = [
             "set -e",
             f"trap 'rm -f {new}' EXIT",
             f"mkdir -p {quote(str(PurePosixPath(path).parent))}",
-            f"{_CURL} --output {new} {quote(url)}",
+            f"{_CURL} --output {new} {quote(url)} || {{ echo {unfetched} >&2; exit 1; }}",
             f"chmod 644 {new}",
             f"mv -f {new} {quote(path)}",
         ]
