@@ -8,6 +8,8 @@ from kvmhost.operations import files, network, packages
 PACKAGES = {
     "ifupdown": ("bridge-utils", "ifupdown", "vlan"),
     "netplan": ("netplan.io",),
+    "networkmanager": ("NetworkManager",),
+    "ifcfg": ("bridge-utils", "initscripts"),
 }
 
 

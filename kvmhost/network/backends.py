@@ -209,18 +209,19 @@ def _networkmanager(difference: Difference) -> Way:
     before, after = difference.present.files, difference.after
     forth = networkmanager.changes(before, after, difference.unmended)
     back = networkmanager.changes(after, before, difference.unmended)
+    reload = "nmcli general reload conf\nnmcli connection reload\n"
     return Way(
         forth=Steps(
             # nmcli fails on what is not active.
             leave=_nmcli("down", forth.down, otherwise="true") + _delete(forth.gone),
             enter=difference.mend(without=forth.gone)
             + difference.switching
-            + "nmcli connection reload\n"
+            + reload
             + _nmcli("up", forth.up),
         ),
         back=Steps(
             leave=_nmcli("down", back.down, otherwise="true") + _delete(back.gone),
-            enter="nmcli connection reload\n" + _nmcli("up", back.up, otherwise="true"),
+            enter=reload + _nmcli("up", back.up, otherwise="true"),
         ),
         validate=networkmanager.VALIDATE
         + (networkmanager.VALIDATE_OPENVSWITCH if difference.network.ovs_bridge else ""),

@@ -4,7 +4,8 @@ With Open vSwitch the profiles only bring up and address what its own database d
 NetworkManager's plugin for it knows ports with a tag but no fake bridges, and CloudStack's agent
 takes for a label only what `ovs-vsctl list-br` names. Without that plugin (on EL a package of its
 own, NetworkManager-ovs) the bridges are "generic" devices, which a profile may address; with it
-they cannot be had, because it addresses only what it has made itself.
+they cannot be had, because it addresses only what it has made itself. NetworkManager leaves such
+devices alone as long as they are down, if its configuration does not say that they are its own.
 
 Sources: nm-settings-keyfile(5), NetworkManager.conf(5), nm-openvswitch(7) and nmcli(1).
 """
@@ -29,8 +30,9 @@ from kvmhost.network.interfaces import (
 from kvmhost.network.model import Network
 
 DIRECTORY = "/etc/NetworkManager/system-connections"
+CONFIGURATION = "/etc/NetworkManager/conf.d/cloudstack.conf"
 # On EL 8 and 9 NetworkManager reads ifcfg files too.
-PATHS = (f"{DIRECTORY}/*", *ifcfg.PATHS)
+PATHS = (f"{DIRECTORY}/*", CONFIGURATION, *ifcfg.PATHS)
 
 _NAME, _PATH = "org.freedesktop.NetworkManager", "/org/freedesktop/NetworkManager"
 
@@ -88,7 +90,7 @@ class Changes:
 
 
 def render(network: Network, existing: Mapping[str, str]) -> tuple[File, ...]:
-    """Render a profile for each of our interfaces.
+    """Render a profile for each of our interfaces, and what says which of them are generic.
 
     `existing` maps the paths on the host that match `PATHS` to their text. A present profile of
     an interface hands its UUID on to ours, because others may refer to it; that of the uplink
@@ -103,14 +105,19 @@ def render(network: Network, existing: Mapping[str, str]) -> tuple[File, ...]:
         if not interface.is_ovs_bridge
         for port in interface.ports
     }
-    return tuple(
+    files = [
         File(
             _path(each.name),
             _HEADER + _text(_rendered(each, bridge_of.get(each.name), _present(each, profiles))),
             _MODE,
         )
         for each in network.interfaces
-    )
+    ]
+    if generic := [each.name for each in network.interfaces if each.is_ovs_bridge]:
+        matches = ",".join(f"interface-name:={name}" for name in generic)
+        device = {"match-device": matches, "managed": "1"}
+        files.append(File(CONFIGURATION, _HEADER + _text({"device-cloudstack": device})))
+    return tuple(files)
 
 
 def removed(network: Network, existing: Mapping[str, str]) -> tuple[str, ...]:
@@ -119,11 +126,13 @@ def removed(network: Network, existing: Mapping[str, str]) -> tuple[str, ...]:
     A profile that fits the uplink among other devices stays, because ours wins over it.
     """
     own = {_path(name) for name in network.names}
-    return tuple(
+    profiles = (
         path
         for path, profile in _profiles(existing).items()
         if path not in own and (path.startswith(_OWN) or _device(profile) in network.claims)
     )
+    configuration = [CONFIGURATION] if network.ovs_bridge is None else []
+    return *profiles, *(path for path in configuration if path in existing)
 
 
 def parse(existing: Mapping[str, str]) -> tuple[Interface, ...]:
