@@ -17,6 +17,7 @@ libvirt_packages = (
     "sudo",
     "uuid-runtime",
 )
-# libvirtd.service reads LIBVIRTD_ARGS; the guide's libvirtd_opts is ignored since Debian 12
+# what libvirtd.service reads; the guide's libvirtd_opts is ignored since Debian 12 (CloudStack
+# issue 9802)
 libvirtd_arguments_file = "/etc/default/libvirtd"
 libvirtd_arguments = {"LIBVIRTD_ARGS": '"--listen"'}

@@ -17,8 +17,8 @@ libvirt_packages = (
     "sudo",
     "uuid-runtime",
 )
-# libvirtd.service reads LIBVIRTD_ARGS; the guide's libvirtd_opts is ignored
+# what libvirtd.service reads (CloudStack's guide, "On Ubuntu 22.04 or newer version")
 libvirtd_arguments_file = "/etc/default/libvirtd"
 libvirtd_arguments = {"LIBVIRTD_ARGS": '"--listen"'}
-# the modular daemons' sockets are what clients look for first since libvirt 9
+# virsh and the agent would look for the modular daemons (CloudStack's guide, "libvirt.conf")
 libvirt_remote_mode = "legacy"

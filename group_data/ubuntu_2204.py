@@ -17,5 +17,6 @@ libvirt_packages = (
     "sudo",
     "uuid-runtime",
 )
+# what libvirtd.service reads (CloudStack's guide, "On Ubuntu 22.04 or newer version")
 libvirtd_arguments_file = "/etc/default/libvirtd"
 libvirtd_arguments = {"LIBVIRTD_ARGS": '"--listen"'}

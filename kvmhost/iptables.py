@@ -5,6 +5,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
+IN_USE = "{ systemctl is-active --quiet iptables || service iptables status; } >/dev/null 2>&1"
+"""A shell command that tells whether the service of that name is on, with systemd or without."""
 SAVED = "/etc/sysconfig/iptables"
 """The file from which iptables-services, and EL 6, restore the rules at boot."""
 EMPTY = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n"

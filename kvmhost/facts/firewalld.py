@@ -8,6 +8,8 @@ from shlex import quote
 from pyinfra.api import FactBase
 from typing_extensions import override
 
+from kvmhost.iptables import IN_USE
+
 
 @dataclass(frozen=True)
 class Zone:
@@ -43,7 +45,7 @@ class InterfaceZone(FactBase[Firewalld | None]):
     @override
     def command(self, interface: str) -> str:
         return (
-            "if service iptables status >/dev/null 2>&1; then echo iptables; fi; "
+            f"if {IN_USE}; then echo iptables; fi; "
             "if ! command -v firewall-cmd >/dev/null; then echo off; exit; fi; "
             "firewall-cmd --state >/dev/null; "
             "case $? in 0) ;; 252) echo off; exit;; *) exit 1;; esac; "

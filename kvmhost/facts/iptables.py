@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pyinfra.api import FactBase
 from typing_extensions import override
 
-from kvmhost.iptables import SAVED, input_chain
+from kvmhost.iptables import IN_USE, SAVED, input_chain
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Rules(FactBase[Iptables | None]):
     @override
     def command(self) -> str:
         return (
-            "if service iptables status >/dev/null 2>&1; then echo active; iptables -S INPUT; "
+            f"if {IN_USE}; then echo active; iptables -S INPUT; "
             "else echo off; fi; "
             "if firewall-cmd --state >/dev/null 2>&1; then echo firewalld; fi; "
             f'if [ -e {SAVED} ]; then echo "saved $(base64 -w0 {SAVED})"; fi'

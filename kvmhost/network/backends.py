@@ -213,15 +213,15 @@ def _networkmanager(difference: Difference) -> Way:
     return Way(
         forth=Steps(
             # nmcli fails on what is not active.
-            leave=_nmcli("down", forth.down, otherwise="true") + _delete(forth.gone),
+            leave=_tolerant(_nmcli("down", forth.down)) + _delete(forth.gone),
             enter=difference.mend(without=forth.gone)
             + difference.switching
             + reload
             + _nmcli("up", forth.up),
         ),
         back=Steps(
-            leave=_nmcli("down", back.down, otherwise="true") + _delete(back.gone),
-            enter=reload + _nmcli("up", back.up, otherwise="true"),
+            leave=_tolerant(_nmcli("down", back.down)) + _delete(back.gone),
+            enter=reload + _tolerant(_nmcli("up", back.up)),
         ),
         validate=networkmanager.VALIDATE
         + (networkmanager.VALIDATE_OPENVSWITCH if difference.network.ovs_bridge else ""),
@@ -240,7 +240,7 @@ def _ifcfg(difference: Difference) -> Way:
             + difference.switching
             + _each("ifup", forth.up),
         ),
-        back=Steps(leave=_ifdown(back), enter=_each("ifup", back.up)),
+        back=Steps(leave=_ifdown(back), enter=_tolerant(_each("ifup", back.up))),
         validate=ifcfg.VALIDATE
         + (ifcfg.VALIDATE_OPENVSWITCH if difference.network.ovs_bridge else ""),
     )
@@ -270,18 +270,25 @@ def _each(command: str, names: Iterable[str]) -> str:
     return "".join(f"{command} {name}\n" for name in names)
 
 
-def _nmcli(verb: str, profiles: Iterable[tuple[str, str]], otherwise: str = "false") -> str:
-    return "".join(
-        f"nmcli --wait 30 connection {join((verb, *words))} || {otherwise}\n" for words in profiles
-    )
+def _nmcli(verb: str, profiles: Iterable[tuple[str, str]]) -> str:
+    return "".join(f"nmcli --wait 30 connection {join((verb, *words))}\n" for words in profiles)
+
+
+def _tolerant(commands: str) -> str:
+    """Have every command carried out, whatever becomes of those before it."""
+    return commands.replace("\n", " || true\n")
 
 
 def _ifdown(changes: ifcfg.Changes) -> str:
-    flush = (
+    flushed = (
         f"if [ -e /sys/class/net/{name} ]; then\n"
         f"    ip address flush dev {name}\n    ip link set {name} down\nfi\n"
         for name in changes.flushed
     )
     # ifdown fails on what is down already.
-    down = (f"ifdown {name} || true\n" for name in changes.down)
-    return "".join((*flush, *down)) + _delete(changes.deleted)
+    down = _tolerant(_each("ifdown", changes.down))
+    bridges = (
+        f"if [ -e /sys/class/net/{name}/bridge ]; then ip link delete {name}; fi\n"
+        for name in changes.bridges
+    )
+    return "".join((*flushed, down, *bridges))

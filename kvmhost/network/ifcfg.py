@@ -50,6 +50,7 @@ VALIDATE_OPENVSWITCH = f"""\
 _HEADER = "# CloudStack network (what stands here is overwritten)\n"
 # network-functions passes these over.
 _IGNORED = re.compile(r".*(~|\.bak|\.old|\.orig|\.rpmnew|\.rpmorig|\.rpmsave|-range\d*)")
+_TRAILING = re.compile(r"\d*$")
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.S)
 # What makes the uplink the device that it is, and is not ours to say.
 _CARRIED = ("HWADDR", "MACADDR", "BONDING_OPTS", "ETHTOOL_OPTS")
@@ -61,14 +62,15 @@ Variables = Mapping[str, str]
 class Changes:
     """Interfaces by what is done with them, in order.
 
-    With the old files in place, `ifdown` stops those in `down`; what of them is in `deleted` has
-    to go, although it stays while a guest is in it. ifdown would delete an Open vSwitch bridge
-    with all ports: those in `flushed` are to lose their addresses and be set down only, without
-    which ifup-ovs passes a bridge over. With the new files, `ifup` starts those in `up`.
+    With the old files in place, `ifdown` stops those in `down`. `bridges` are native ones that
+    have to go then: ifdown leaves them while a guest is in them, and EL 8's ifup fails on one
+    that is there with STP. ifdown would delete an Open vSwitch bridge with all ports: those in
+    `flushed` are to lose their addresses and be set down only, without which ifup-ovs passes a
+    bridge over. With the new files, `ifup` starts those in `up`.
     """
 
     down: tuple[str, ...] = ()
-    deleted: tuple[str, ...] = ()
+    bridges: tuple[str, ...] = ()
     flushed: tuple[str, ...] = ()
     up: tuple[str, ...] = ()
 
@@ -136,10 +138,10 @@ def changes(
     stopped = [name for name in reversed(bottom_up(lower)) if name in restarted & old.keys()]
     flushed = [name for name in stopped if _in_ovs(old[name]) == _in_ovs(new.get(name, ())) != []]
     down = [name for name in stopped if name not in flushed]
-    native = {each.name for each in lower if each.kind == "bridge" and not each.is_ovs_bridge}
+    native = {each.name for each in (*lower, *upper) if each.stp is not None}
     return Changes(
         down=tuple(down),
-        deleted=tuple(name for name in down if name in native),
+        bridges=tuple(sorted(native & restarted)),
         flushed=tuple(flushed),
         up=tuple(
             name
@@ -313,12 +315,11 @@ def _link(name: str, variables: Variables) -> Interface:
             return Interface(name, "bridge", parent=parent, tag=int(tag))
         return Interface(name, "bridge")
     if type_ == "vlan" or _true(variables.get("VLAN", "no")):
-        parent, _, tag = name.rpartition(".")
         return Interface(
             name,
             "vlan",
-            parent=variables.get("PHYSDEV") or parent,
-            tag=int(variables.get("VID") or variables.get("VLAN_ID") or tag or name[4:]),
+            parent=variables.get("PHYSDEV") or name.rpartition(".")[0],
+            tag=int(variables.get("VID") or variables.get("VLAN_ID") or _TRAILING.findall(name)[0]),
         )
     return Interface(name, "ethernet")
 

@@ -21,7 +21,7 @@ REFUSED = "-A INPUT -j REJECT --reject-with icmp-host-prohibited"
 @pytest.fixture(scope="module")
 def machine(el_fleet: Fleet) -> Node:
     """Return the machine as its installer has left it."""
-    [machine] = el_fleet.machines
+    machine = el_fleet.machines[0]
     lab.reset(machine)
     return machine
 
@@ -73,7 +73,10 @@ def test_a_reboot_keeps_everything(machine: Node, deploy_el: Deploy) -> None:
     rules = machine.run(f"firewall-cmd --zone={zone} --list-rich-rules").stdout
     for port in PORTS:
         assert f'port="{port.replace(":", "-")}"' in rules
-    assert "ipv4.addresses:192.168.143.11/24" in machine.run("nmcli -t con show eth0.100").stdout
+    shown = machine.run("nmcli -t -f IP4.ADDRESS device show eth0.100").stdout
+    assert shown.strip().endswith(f":{machine.address}")
+    devices = machine.run("nmcli -t -f DEVICE,STATE device").stdout.split()
+    assert {"cloudbr0:connected", "cloudbr1:connected"} <= set(devices)
     address = machine.ssh_hostname
     assert machine.run(f"virsh -c qemu+tcp://{address}/system uri").returncode == 0
     after = deploy_el("-y", "--json", *ON_MACHINE)

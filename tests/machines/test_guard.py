@@ -167,7 +167,7 @@ def test_ssh_that_is_blocked_is_not_needed(
     [
         pytest.param("applying", marks=pytest.mark.thorough),
         "applied",
-        "rolling back",
+        pytest.param("rolling back", marks=pytest.mark.thorough),
     ],
 )
 def test_a_power_cut_at_any_moment_is_survived(

@@ -1,7 +1,7 @@
 """Rules of an INPUT chain that let TCP through: once each, and before all that refuses."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvmhost.facts.iptables import Rules
@@ -79,6 +79,7 @@ def test_a_file_that_was_never_saved_gets_our_rules_only() -> None:
     ]
 
 
+@settings(deadline=None)  # others use this processor too
 @given(st.lists(st.sampled_from([LIBVIRT, ANYONE, REJECT, "-i lo -j ACCEPT", "-j DROP"])))
 def test_what_was_set_needs_no_change_and_a_running_chain_becomes_the_saved_one(
     chain: list[str],

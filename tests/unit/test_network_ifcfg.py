@@ -1,0 +1,317 @@
+"""ifcfg files: the text against the guide's, what goes with them, what is restarted."""
+
+import re
+import shlex
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kvmhost.network.ifcfg import Changes, changes, parse, removed, render
+from kvmhost.network.interfaces import Interface
+from kvmhost.network.model import Network
+from tests.unit.network_examples import (
+    GOLDEN,
+    NETWORKS,
+    ON_BRIDGE,
+    OPENVSWITCH,
+    UNTAGGED,
+    network,
+)
+
+SCRIPTS = "/etc/sysconfig/network-scripts"
+ETH0 = f"{SCRIPTS}/ifcfg-eth0"
+NIC = "DEVICE=eth0\nHWADDR=00:04:xx:xx:xx:xx\nONBOOT=yes\nBOOTPROTO=dhcp\nUUID=0-1\n"
+
+GOLDENS: dict[str, dict[str, Any]] = {
+    "native": {},
+    "native-untagged": {**UNTAGGED, "mtu": 9000, "bridge_stp": True},
+    "openvswitch": OPENVSWITCH,
+}
+
+
+def rendered(any_network: Network, existing: dict[str, str] | None = None) -> dict[str, str]:
+    return {file.path: file.content for file in render(any_network, existing or {})}
+
+
+def after(any_network: Network, existing: dict[str, str]) -> dict[str, str]:
+    """Return all files as they are after the change."""
+    gone = removed(any_network, existing)
+    files = {**existing, **rendered(any_network, existing)}
+    return {path: text for path, text in files.items() if path not in gone}
+
+
+@pytest.mark.parametrize(("name", "changed"), GOLDENS.items(), ids=GOLDENS)
+def test_golden(name: str, changed: dict[str, Any]) -> None:
+    files = rendered(network(**changed)).items()
+    text = "\n".join(f"==> {path} <==\n{content}" for path, content in files)
+    assert text == (GOLDEN / f"ifcfg-{name}.txt").read_text()
+
+
+# Where we differ from the guide's listings: its value, ours.
+_EVERYWHERE = {
+    # On EL 7 and 8 NetworkManager would take the interface too.
+    "NM_CONTROLLED": (None, "no"),
+}
+_MANAGEMENT = {
+    # The guide has name servers in its example for Ubuntu only.
+    "DNS1": (None, "8.8.8.8"),
+    "DNS2": (None, "8.8.4.4"),
+    "DOMAIN": (None, "lab.example.org"),
+}
+_VLAN = {
+    # It always has its uplink's, and a NIC that is replaced has another.
+    "HWADDR": ("00:04:xx:xx:xx:xx", None),
+}
+_BRIDGE = {
+    # EL 8 takes DELAY for hundredths of a second; before EL 6.4 there is only DELAY.
+    "BRIDGING_OPTS": (None, "forward_delay=500"),
+}
+
+
+def _fake(tag: int) -> dict[str, tuple[str | None, str | None]]:
+    # ifdown deletes the bridges whenever the network stops, and the guide's files do not say
+    # what was deleted: after a restart, its host has bridges without VLAN and uplink.
+    return {"OVSREQUIRES": (None, "cloudbr"), "OVS_OPTIONS": (None, f"cloudbr {tag}")}
+
+
+DIFFERENCES = {
+    "native": {
+        "eth0": _EVERYWHERE,
+        "eth0.100": _EVERYWHERE | _VLAN | _MANAGEMENT,
+        "eth0.200": _EVERYWHERE | _VLAN,
+        "eth0.300": _EVERYWHERE | _VLAN,
+        "cloudbr0": _EVERYWHERE | _BRIDGE,
+        "cloudbr1": _EVERYWHERE | _BRIDGE,
+    },
+    "openvswitch": {
+        "eth0": _EVERYWHERE,
+        "cloudbr": {
+            **_EVERYWHERE,
+            "OVS_EXTRA": (
+                None,
+                "set port cloudbr trunks=100,200,300 -- --may-exist add-port cloudbr eth0",
+            ),
+        },
+        # The network scripts take every word but bootp and dhcp alike.
+        "mgmt0": {**_EVERYWHERE, **_MANAGEMENT, **_fake(100), "BOOTPROTO": ("static", "none")},
+        "cloudbr0": _EVERYWHERE | _fake(200),
+        "cloudbr1": _EVERYWHERE | _fake(300),
+    },
+}
+# The guide has STP on its bridges for RHEL and none on those for Ubuntu; the settings choose.
+AS_IN_THE_GUIDE: dict[str, dict[str, Any]] = {
+    "native": {"bridge_stp": True},
+    "openvswitch": OPENVSWITCH,
+}
+
+
+def listing(text: str) -> dict[tuple[str, str], str]:
+    """Read files in the manner of head(1): the value of each (interface, variable)."""
+    found = {}
+    for name, body in re.findall(r"==> \S*/ifcfg-(\S+) <==\n((?:(?!==>).*\n?)*)", text):
+        for word in shlex.split(body, comments=True):
+            key, _, value = word.partition("=")
+            found[name, key] = value
+    return found
+
+
+@pytest.mark.parametrize("name", DIFFERENCES)
+def test_key_by_key_as_in_the_guide(name: str) -> None:
+    guide = listing((GOLDEN / f"guide-{name}-ifcfg.txt").read_text())
+    files = rendered(network(**AS_IN_THE_GUIDE[name]), {ETH0: NIC}).items()
+    ours = listing("\n".join(f"==> {path} <==\n{text}" for path, text in files))
+    compared = {key: (guide.get(key), ours.get(key)) for key in guide | ours}
+    differences = {
+        (interface, key): pair
+        for interface, pairs in DIFFERENCES[name].items()
+        for key, pair in pairs.items()
+    }
+    assert {key: pair for key, pair in compared.items() if pair[0] != pair[1]} == differences
+
+
+def test_the_uplink_keeps_its_mac_address_and_stays_a_bond() -> None:
+    bond = (
+        "# mine\nDEVICE=bond0\nTYPE=Bond\nBONDING_MASTER=yes\n"
+        "BONDING_OPTS='mode=802.3ad miimon=100'\nMACADDR=52:54:00:00:00:02\nBOOTPROTO=dhcp\n"
+    )
+    slave = "DEVICE=eth0\nMASTER=bond0\nSLAVE=yes\n"
+    existing = {f"{SCRIPTS}/ifcfg-Bond_0": bond, ETH0: slave}
+    files = after(network(uplink="bond0"), existing)
+    assert "BONDING_OPTS='mode=802.3ad miimon=100'\n" in files[f"{SCRIPTS}/ifcfg-bond0"]
+    assert "MACADDR=52:54:00:00:00:02\n" in files[f"{SCRIPTS}/ifcfg-bond0"]
+    assert "TYPE=Bond\n" in files[f"{SCRIPTS}/ifcfg-bond0"]
+    assert "dhcp" not in files[f"{SCRIPTS}/ifcfg-bond0"]
+    assert files[ETH0] == slave
+    assert f"{SCRIPTS}/ifcfg-Bond_0" not in files
+    (found,) = (each for each in parse(files) if each.name == "bond0")
+    assert found.ports == ("eth0",)
+    assert after(network(uplink="bond0"), files) == files
+
+
+def test_other_files_of_our_interfaces_go_and_those_of_others_stay() -> None:
+    theirs = {
+        f"{SCRIPTS}/ifcfg-lo": "DEVICE=lo\nIPADDR=127.0.0.1\n",
+        f"{SCRIPTS}/ifcfg-eth1": "DEVICE=eth1\nBOOTPROTO=dhcp\n",
+        f"{SCRIPTS}/ifcfg-eth0.bak": NIC,
+    }
+    of_ours = {
+        f"{SCRIPTS}/ifcfg-Wired_connection_1": NIC,
+        f"{SCRIPTS}/ifcfg-eth0:1": "DEVICE=eth0:1\nIPADDR=10.0.0.1\n",
+        f"{SCRIPTS}/ifcfg-cloudbr0": "TYPE=Bridge\n",
+    }
+    files = after(network(), {**theirs, **of_ours})
+    assert files.keys() == theirs.keys() | rendered(network()).keys()
+    assert {path: files[path] for path in theirs} == theirs
+
+
+def test_a_bridge_of_an_earlier_network_goes() -> None:
+    earlier = rendered(network(bridges={"cloudbr0": 200, "cloudbr1": 300, "cloudbr2": 400}))
+    assert after(network(), earlier) == rendered(network())
+
+
+def test_parse_reads_what_other_people_write() -> None:
+    existing = {
+        ETH0: "NAME='System eth0'  # comment\nBOOTPROTO=dhcp\nMTU=1400\nBROKEN='\n",
+        f"{SCRIPTS}/ifcfg-vlan7": ('VLAN="yes"\nDEVICE=vlan7\nPHYSDEV=eth0\nBRIDGE="br7"\n'),
+        f"{SCRIPTS}/ifcfg-br7": (
+            "DEVICE=br7\nTYPE=Bridge\nDELAY=0\nIPADDR0=10.7.0.1\nPREFIX0=24\nIPADDR2=10.7.0.2\n"
+            "NETMASK2=255.255.0.0\nGATEWAY=10.7.0.254\nDNS2=10.7.0.9\nDNS1=fd00::9\n"
+            "IPV6ADDR=fd00::1/64\nIPV6_DEFAULTGW=fd00::254\n"
+        ),
+        f"{SCRIPTS}/ifcfg-ovs": "DEVICE=ovs\nDEVICETYPE=ovs\nTYPE=OVSBridge\n",
+        f"{SCRIPTS}/ifcfg-eth5": "DEVICE=eth5\nTYPE=OVSPort\nOVS_BRIDGE=ovs\n",
+    }
+    found = {interface.name: interface for interface in parse(existing)}
+    assert found["eth0"] == Interface("eth0", "ethernet", mtu=1400, dhcp=True)
+    assert (found["vlan7"].parent, found["vlan7"].tag) == ("eth0", 7)
+    assert (found["br7"].ports, found["br7"].stp, found["br7"].forward_delay) == (
+        ("vlan7",),
+        False,
+        0,
+    )
+    assert list(map(str, found["br7"].addresses)) == ["10.7.0.1/24", "10.7.0.2/16", "fd00::1/64"]
+    assert list(map(str, found["br7"].gateways)) == ["10.7.0.254", "fd00::254"]
+    assert list(map(str, found["br7"].dns_servers)) == ["fd00::9", "10.7.0.9"]
+    assert found["ovs"] == Interface("ovs", "bridge", ports=("eth5",))
+
+
+OTHER_TAG = {"bridges": {"cloudbr0": 200, "cloudbr1": 301}}
+BEFORE = {ETH0: NIC, f"{SCRIPTS}/ifcfg-eth0.7": "DEVICE=eth0.7\nVLAN=yes\nONBOOT=no\n"}
+OVS_OTHER_TAG = {**OPENVSWITCH, "bridges": {"mgmt0": 100, "cloudbr0": 200, "cloudbr1": 301}}
+OVS_OTHER_ADDRESS = {**OPENVSWITCH, "management_address": "192.168.42.12/24"}
+RESTARTS: dict[str, tuple[dict[str, str], dict[str, str], Changes]] = {
+    "nothing": (rendered(network()), rendered(network()), Changes()),
+    "a bare host": (
+        BEFORE,
+        after(network(), BEFORE),
+        Changes(
+            down=("eth0.7", "eth0"),
+            bridges=("cloudbr0", "cloudbr1"),
+            up=("eth0", "eth0.100", "eth0.200", "eth0.300", "cloudbr0", "cloudbr1"),
+        ),
+    ),
+    "another tag": (
+        rendered(network()),
+        rendered(network(**OTHER_TAG)),
+        Changes(down=("cloudbr1", "eth0.300"), bridges=("cloudbr1",), up=("eth0.301", "cloudbr1")),
+    ),
+    "the address moves to a bridge": (
+        rendered(network()),
+        rendered(network(**ON_BRIDGE)),
+        Changes(down=("cloudbr0", "eth0.100"), bridges=("cloudbr0",), up=("cloudbr0",)),
+    ),
+    "another address on a fake bridge": (
+        rendered(network(**OPENVSWITCH)),
+        rendered(network(**OVS_OTHER_ADDRESS)),
+        Changes(flushed=("mgmt0",), up=("mgmt0",)),
+    ),
+    "another tag of a fake bridge": (
+        rendered(network(**OPENVSWITCH)),
+        rendered(network(**OVS_OTHER_TAG)),
+        Changes(
+            down=("cloudbr1",),
+            flushed=("mgmt0", "cloudbr0", "cloudbr"),
+            up=("cloudbr", "mgmt0", "cloudbr0", "cloudbr1"),
+        ),
+    ),
+    "from Open vSwitch to native bridges": (
+        rendered(network(**OPENVSWITCH)),
+        rendered(network(**ON_BRIDGE)),
+        Changes(
+            down=("cloudbr1", "cloudbr0", "mgmt0", "cloudbr"),
+            bridges=("cloudbr0", "cloudbr1"),
+            up=("eth0.200", "eth0.300", "cloudbr0", "cloudbr1"),
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize(("before", "then", "expected"), RESTARTS.values(), ids=RESTARTS)
+def test_only_what_changed_is_restarted(
+    before: dict[str, str], then: dict[str, str], expected: Changes
+) -> None:
+    found = changes(before, then)
+    assert found.bridges == expected.bridges
+    for part in ("down", "flushed", "up"):
+        assert sorted(getattr(found, part)) == sorted(getattr(expected, part))
+
+
+@settings(max_examples=300)
+@given(NETWORKS, NETWORKS)
+def test_nothing_is_stopped_before_what_stands_on_it(old: Network, new: Network) -> None:
+    before = rendered(old)
+    then = after(new, before)
+    found = changes(before, then)
+    for names, interfaces, upwards in (
+        (found.down, parse(before), False),
+        (found.flushed, parse(before), False),
+        (found.up, parse(then), True),
+    ):
+        order = {name: position for position, name in enumerate(names)}
+        for interface in interfaces:
+            for lower in set(interface.below) & order.keys() if interface.name in order else ():
+                assert (order[lower] < order[interface.name]) == upwards
+
+
+def test_what_has_to_be_restarted_takes_along_what_stands_on_it() -> None:
+    files = rendered(network())
+    found = changes(files, files, {"eth0.300"})
+    assert found == Changes(
+        down=("cloudbr1", "eth0.300"), bridges=("cloudbr1",), up=("eth0.300", "cloudbr1")
+    )
+
+
+FOREIGN = st.dictionaries(
+    st.sampled_from([f"{SCRIPTS}/ifcfg-{name}" for name in ("lo", "eth7", "br9", "a.bak", "x")]),
+    st.sampled_from(
+        [
+            "DEVICE=lo\nIPADDR=127.0.0.1\nNETMASK=255.0.0.0\n",
+            "DEVICE=eth7\nBOOTPROTO=dhcp\n",
+            "DEVICE=br9\nTYPE=Bridge\nSTP=on\nDELAY=15\n",
+            "DEVICE=eth0\nBOOTPROTO=dhcp\n",
+            "DEVICE=cloudbr0\nTYPE=Bridge\n",
+            "# nothing\n",
+        ]
+    ),
+)
+
+
+@settings(max_examples=300)
+@given(FOREIGN, NETWORKS, NETWORKS)
+def test_other_files_stay_and_mean_what_they_meant(
+    existing: dict[str, str], old: Network, new: Network
+) -> None:
+    theirs = {each for each in parse(existing) if each.name not in new.names}
+    files = after(new, existing)
+    assert set(parse(files)) == theirs | set(new.interfaces)
+    assert after(new, files) == files
+    once_other = after(new, after(old, existing))
+    assert rendered(new, existing).keys() <= once_other.keys() <= files.keys()
+
+
+@settings(max_examples=300)
+@given(NETWORKS)
+def test_rendered_and_read_back_it_is_the_same_network(any_network: Network) -> None:
+    assert set(parse(rendered(any_network))) == set(any_network.interfaces)
