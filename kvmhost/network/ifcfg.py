@@ -51,6 +51,7 @@ _HEADER = "# CloudStack network (what stands here is overwritten)\n"
 # network-functions passes these over.
 _IGNORED = re.compile(r".*(~|\.bak|\.old|\.orig|\.rpmnew|\.rpmorig|\.rpmsave|-range\d*)")
 _TRAILING = re.compile(r"\d*$")
+_PLAIN = re.compile(r"[\w.:/=-]*")  # what needs no shell to be read
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.S)
 # What makes the uplink the device that it is, and is not ours to say.
 _CARRIED = ("HWADDR", "MACADDR", "BONDING_OPTS", "ETHTOOL_OPTS")
@@ -257,10 +258,13 @@ def _variables(text: str) -> Variables:
     """Read what a shell would assign, as far as that can be told without a shell."""
     found = {}
     for line in text.splitlines():
-        try:
-            words = shlex.split(line, comments=True)
-        except ValueError:  # an unfinished quotation
-            words = [line.strip()]
+        if _PLAIN.fullmatch(line):
+            words = [line]
+        else:
+            try:
+                words = shlex.split(line, comments=True)
+            except ValueError:  # an unfinished quotation
+                words = [line.strip()]
         for word in words:
             if match := _ASSIGNMENT.fullmatch(word):
                 found[match[1]] = match[2]

@@ -12,6 +12,7 @@ from tests.lab.fleet import Fleet, Node, wait_until
 from tests.runs import Run
 
 Deploy = Callable[..., Run]
+pytestmark = pytest.mark.thorough
 ON_HOSTS = ("--limit", "cluster_el_containers", "--limit", "cluster_containers")
 FILES = "find /etc /var/lib/rpm /lib/systemd -type f -exec md5sum {} + | sort | md5sum"
 PORTS = ("1798", "16509", "16514", "5900:6100", "49152:49216")

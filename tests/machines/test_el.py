@@ -12,7 +12,7 @@ from tests.lab.fleet import Fleet, Node
 from tests.runs import Run
 
 Deploy = Callable[..., Run]
-ON_MACHINE = ("--limit", "cluster_el")
+pytestmark = pytest.mark.thorough
 ENFORCING = ("--data", "selinux_mode=enforcing")
 PORTS = ("1798", "16509", "16514", "5900:6100", "49152:49216")
 REFUSED = "-A INPUT -j REJECT --reject-with icmp-host-prohibited"
@@ -42,7 +42,7 @@ def test_selinux_enforces_before_the_deploy(machine: Node) -> None:
 
 
 def test_a_dry_run_shows_selinuxs_change(machine: Node, deploy_el: Deploy) -> None:
-    dry = deploy_el("--dry", "--diff", *ON_MACHINE)
+    dry = deploy_el("--dry", "--diff", "--limit", machine.name)
     assert dry.status == 0, dry.output
     assert "+ SELINUX=permissive" in dry.output
     assert "Set SELinux's mode" in dry.output
@@ -50,7 +50,7 @@ def test_a_dry_run_shows_selinuxs_change(machine: Node, deploy_el: Deploy) -> No
 
 
 def test_selinux_keeps_enforcing_when_that_is_asked_for(machine: Node, deploy_el: Deploy) -> None:
-    run = deploy_el("-y", "--json", *ENFORCING, *ON_MACHINE)
+    run = deploy_el("-y", "--json", *ENFORCING, "--limit", machine.name)
     assert run.status == 0, run.output
     assert "AppArmor and SELinux | Set SELinux's mode" not in run.changed
     assert selinux(machine) == ("Enforcing", "SELINUX=enforcing")
@@ -58,7 +58,7 @@ def test_selinux_keeps_enforcing_when_that_is_asked_for(machine: Node, deploy_el
 
 
 def test_selinux_becomes_permissive_at_once(machine: Node, deploy_el: Deploy) -> None:
-    run = deploy_el("-y", "--json", *ON_MACHINE)
+    run = deploy_el("-y", "--json", "--limit", machine.name)
     assert run.status == 0, run.output
     assert run.changed == {"AppArmor and SELinux | Set SELinux's mode": [machine.name]}
     assert selinux(machine) == ("Permissive", "SELINUX=permissive")
@@ -79,7 +79,7 @@ def test_a_reboot_keeps_everything(machine: Node, deploy_el: Deploy) -> None:
     assert {"cloudbr0:connected", "cloudbr1:connected"} <= set(devices)
     address = machine.ssh_hostname
     assert machine.run(f"virsh -c qemu+tcp://{address}/system uri").returncode == 0
-    after = deploy_el("-y", "--json", *ON_MACHINE)
+    after = deploy_el("-y", "--json", "--limit", machine.name)
     assert after.status == 0, after.output
     assert after.changed == {}
 
@@ -87,7 +87,7 @@ def test_a_reboot_keeps_everything(machine: Node, deploy_el: Deploy) -> None:
 def test_files_without_labels_are_not_enforced(machine: Node, deploy_el: Deploy) -> None:
     machine.run("chcon -t unlabeled_t /usr/sbin/sshd")
     try:
-        run = deploy_el("-y", *ENFORCING, *ON_MACHINE)
+        run = deploy_el("-y", *ENFORCING, "--limit", machine.name)
         assert run.status != 0
         assert "touch /.autorelabel" in run.output
         assert selinux(machine) == ("Permissive", "SELINUX=permissive")
@@ -98,7 +98,7 @@ def test_files_without_labels_are_not_enforced(machine: Node, deploy_el: Deploy)
 def test_rules_of_iptables_survive_a_reboot(machine: Node, deploy_el: Deploy) -> None:
     machine.run("dnf -y -q install iptables-services")
     machine.run("systemctl disable --now firewalld && systemctl enable --now iptables")
-    run = deploy_el("-y", "--data", "firewall_backend=iptables", *ON_MACHINE)
+    run = deploy_el("-y", "--data", "firewall_backend=iptables", "--limit", machine.name)
     assert run.status == 0, run.output
     lab.reboot(machine)
     rules = machine.run("iptables -S INPUT").stdout.splitlines()

@@ -50,21 +50,21 @@ def test_golden(name: str, changed: dict[str, Any]) -> None:
 
 
 # Where we differ from the guide's listings: its value, ours.
-_EVERYWHERE = {
+_EVERYWHERE: dict[str, tuple[str | None, str | None]] = {
     # On EL 7 and 8 NetworkManager would take the interface too.
     "NM_CONTROLLED": (None, "no"),
 }
-_MANAGEMENT = {
+_MANAGEMENT: dict[str, tuple[str | None, str | None]] = {
     # The guide has name servers in its example for Ubuntu only.
     "DNS1": (None, "8.8.8.8"),
     "DNS2": (None, "8.8.4.4"),
     "DOMAIN": (None, "lab.example.org"),
 }
-_VLAN = {
+_VLAN: dict[str, tuple[str | None, str | None]] = {
     # It always has its uplink's, and a NIC that is replaced has another.
     "HWADDR": ("00:04:xx:xx:xx:xx", None),
 }
-_BRIDGE = {
+_BRIDGE: dict[str, tuple[str | None, str | None]] = {
     # EL 8 takes DELAY for hundredths of a second; before EL 6.4 there is only DELAY.
     "BRIDGING_OPTS": (None, "forward_delay=500"),
 }
@@ -76,7 +76,7 @@ def _fake(tag: int) -> dict[str, tuple[str | None, str | None]]:
     return {"OVSREQUIRES": (None, "cloudbr"), "OVS_OPTIONS": (None, f"cloudbr {tag}")}
 
 
-DIFFERENCES = {
+DIFFERENCES: dict[str, dict[str, dict[str, tuple[str | None, str | None]]]] = {
     "native": {
         "eth0": _EVERYWHERE,
         "eth0.100": _EVERYWHERE | _VLAN | _MANAGEMENT,
