@@ -13,6 +13,7 @@ from tests.runs import Run
 
 Deploy = Callable[..., Run]
 pytestmark = pytest.mark.thorough
+SECURITY = "tasks.apparmor_selinux.apparmor_selinux"
 ENFORCING = ("--data", "selinux_mode=enforcing")
 PORTS = ("1798", "16509", "16514", "5900:6100", "49152:49216")
 REFUSED = "-A INPUT -j REJECT --reject-with icmp-host-prohibited"
@@ -50,19 +51,25 @@ def test_a_dry_run_shows_selinuxs_change(machine: Node, deploy_el: Deploy) -> No
 
 
 def test_selinux_keeps_enforcing_when_that_is_asked_for(machine: Node, deploy_el: Deploy) -> None:
-    run = deploy_el("-y", "--json", *ENFORCING, "--limit", machine.name)
+    run = deploy_el("-y", "--json", *ENFORCING, "--limit", machine.name, target=SECURITY)
     assert run.status == 0, run.output
-    assert "AppArmor and SELinux | Set SELinux's mode" not in run.changed
+    assert run.changed == {}
     assert selinux(machine) == ("Enforcing", "SELINUX=enforcing")
-    assert ":virtd_t:" in machine.run("ps -eZ | grep libvirtd").stdout
 
 
-def test_selinux_becomes_permissive_at_once(machine: Node, deploy_el: Deploy) -> None:
+def test_the_first_run_makes_selinux_permissive_at_once(machine: Node, deploy_el: Deploy) -> None:
     run = deploy_el("-y", "--json", "--limit", machine.name)
     assert run.status == 0, run.output
-    assert run.changed == {"AppArmor and SELinux | Set SELinux's mode": [machine.name]}
+    assert run.changed["AppArmor and SELinux | Set SELinux's mode"] == [machine.name]
     assert selinux(machine) == ("Permissive", "SELINUX=permissive")
+    assert ":virtd_t:" in machine.run("ps -eZ | grep libvirtd").stdout
     assert undone(machine) == []
+
+
+def test_a_second_run_changes_nothing(machine: Node, deploy_el: Deploy) -> None:
+    second = deploy_el("-y", "--json", "--limit", machine.name)
+    assert second.status == 0, second.output
+    assert second.changed == {}
 
 
 def test_a_reboot_keeps_everything(machine: Node, deploy_el: Deploy) -> None:
@@ -87,12 +94,20 @@ def test_a_reboot_keeps_everything(machine: Node, deploy_el: Deploy) -> None:
 def test_files_without_labels_are_not_enforced(machine: Node, deploy_el: Deploy) -> None:
     machine.run("chcon -t unlabeled_t /usr/sbin/sshd")
     try:
-        run = deploy_el("-y", *ENFORCING, "--limit", machine.name)
+        run = deploy_el("-y", *ENFORCING, "--limit", machine.name, target=SECURITY)
         assert run.status != 0
         assert "touch /.autorelabel" in run.output
         assert selinux(machine) == ("Permissive", "SELINUX=permissive")
     finally:
         machine.run("restorecon /usr/sbin/sshd")
+
+
+def test_selinux_enforces_again_when_that_is_asked_for(machine: Node, deploy_el: Deploy) -> None:
+    for mode, shown in (("enforcing", "Enforcing"), ("permissive", "Permissive")):
+        data = ("--data", f"selinux_mode={mode}", "--limit", machine.name)
+        run = deploy_el("-y", *data, target=SECURITY)
+        assert run.status == 0, run.output
+        assert selinux(machine) == (shown, f"SELINUX={mode}")
 
 
 def test_rules_of_iptables_survive_a_reboot(machine: Node, deploy_el: Deploy) -> None:
