@@ -238,9 +238,15 @@ def _ifcfg(difference: Difference) -> Way:
             leave=_ifdown(forth),
             enter=difference.mend(without=forth.down)
             + difference.switching
+            + _each("ovs-vsctl --if-exists del-br", forth.dropped)
             + _each("ifup", forth.up),
         ),
-        back=Steps(leave=_ifdown(back), enter=_tolerant(_each("ifup", back.up))),
+        back=Steps(
+            leave=_ifdown(back),
+            enter=_tolerant(
+                _each("ovs-vsctl --if-exists del-br", back.dropped) + _each("ifup", back.up)
+            ),
+        ),
         validate=ifcfg.VALIDATE
         + (ifcfg.VALIDATE_OPENVSWITCH if difference.network.ovs_bridge else ""),
     )

@@ -61,18 +61,24 @@ Variables = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Changes:
-    """Interfaces by what is done with them, in order.
+    """What is done with which interface, in order.
 
-    With the old files in place, `ifdown` stops those in `down`. `bridges` are native ones that
+    With the old files in place, `ifdown` stops what is in `down`. `bridges` are native ones that
     have to go then: ifdown leaves them while a guest is in them, and EL 8's ifup fails on one
-    that is there with STP. ifdown would delete an Open vSwitch bridge with all ports: those in
-    `flushed` are to lose their addresses and be set down only, without which ifup-ovs passes a
-    bridge over. With the new files, `ifup` starts those in `up`.
+    that is there with STP. On a bridge of Open vSwitch, ifdown would delete it with all ports, and
+    ifup passes over one that is up: those in `flushed` are to lose their addresses and be set
+    down only, and those in `dropped` are to leave Open vSwitch. With the new files, `ifup`
+    starts what is in `up`.
+
+    `down` and `up` have the names of files, without "ifcfg-": by an interface's name, the network
+    scripts may find the file of another interface with the same MAC address. Aliases come and go
+    with their interface.
     """
 
     down: tuple[str, ...] = ()
     bridges: tuple[str, ...] = ()
     flushed: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
     up: tuple[str, ...] = ()
 
 
@@ -137,17 +143,19 @@ def changes(
     differing = {name for name in old.keys() | new.keys() if old.get(name) != new.get(name)}
     restarted = with_all_above(differing | also, (*lower, *upper))
     stopped = [name for name in reversed(bottom_up(lower)) if name in restarted & old.keys()]
-    flushed = [name for name in stopped if _in_ovs(old[name]) == _in_ovs(new.get(name, ())) != []]
-    down = [name for name in stopped if name not in flushed]
+    flushed = [name for name in stopped if _is_ovs(old[name])]
     native = {each.name for each in (*lower, *upper) if each.stp is not None}
     return Changes(
-        down=tuple(down),
+        down=tuple(file for name in stopped if name not in flushed for file in old[name]),
         bridges=tuple(sorted(native & restarted)),
         flushed=tuple(flushed),
+        dropped=tuple(name for name in flushed if not _is_ovs(new.get(name, {}))),
         up=tuple(
-            name
+            file
             for name in bottom_up(upper)
-            if name in restarted and any(starts(variables) for variables in new.get(name, ()))
+            if name in restarted
+            for file, variables in new.get(name, {}).items()
+            if starts(variables)
         ),
     )
 
@@ -163,8 +171,11 @@ def files(existing: Mapping[str, str]) -> dict[str, Variables]:
 
 def device(path: str, variables: Variables) -> str:
     """Name the interface that a file is for."""
-    name = variables.get("DEVICE") or PurePosixPath(path).name.removeprefix("ifcfg-")
-    return name.partition(":")[0]
+    return (variables.get("DEVICE") or _name(path)).partition(":")[0]
+
+
+def _name(path: str) -> str:
+    return PurePosixPath(path).name.removeprefix("ifcfg-")
 
 
 def _path(name: str) -> str:
@@ -271,21 +282,17 @@ def _variables(text: str) -> Variables:
     return found
 
 
-def _definitions(existing: Mapping[str, str]) -> dict[str, tuple[Variables, ...]]:
-    found: dict[str, tuple[Variables, ...]] = {}
+def _definitions(existing: Mapping[str, str]) -> dict[str, dict[str, Variables]]:
+    """Collect, for each interface, its variables by the name of the file; aliases left out."""
+    found: dict[str, dict[str, Variables]] = {}
     for path, variables in files(existing).items():
-        name = device(path, variables)
-        found[name] = (*found.get(name, ()), variables)
+        if ":" not in _name(path):
+            found.setdefault(device(path, variables), {})[_name(path)] = variables
     return found
 
 
-def _in_ovs(definitions: tuple[Variables, ...]) -> list[str]:
-    """Say where the definitions have the interface in Open vSwitch; nothing if they have not."""
-    return [
-        variables["TYPE"] + variables.get("OVS_BRIDGE", "") + variables.get("OVS_OPTIONS", "")
-        for variables in definitions
-        if variables.get("TYPE", "").startswith("OVS")
-    ]
+def _is_ovs(definitions: Mapping[str, Variables]) -> bool:
+    return any(variables.get("TYPE", "").startswith("OVS") for variables in definitions.values())
 
 
 def starts(variables: Variables) -> bool:

@@ -231,8 +231,7 @@ RESTARTS: dict[str, tuple[dict[str, str], dict[str, str], Changes]] = {
         rendered(network(**OPENVSWITCH)),
         rendered(network(**OVS_OTHER_TAG)),
         Changes(
-            down=("cloudbr1",),
-            flushed=("mgmt0", "cloudbr0", "cloudbr"),
+            flushed=("mgmt0", "cloudbr0", "cloudbr1", "cloudbr"),
             up=("cloudbr", "mgmt0", "cloudbr0", "cloudbr1"),
         ),
     ),
@@ -240,8 +239,9 @@ RESTARTS: dict[str, tuple[dict[str, str], dict[str, str], Changes]] = {
         rendered(network(**OPENVSWITCH)),
         rendered(network(**ON_BRIDGE)),
         Changes(
-            down=("cloudbr1", "cloudbr0", "mgmt0", "cloudbr"),
             bridges=("cloudbr0", "cloudbr1"),
+            flushed=("cloudbr1", "cloudbr0", "mgmt0", "cloudbr"),
+            dropped=("cloudbr1", "cloudbr0", "mgmt0", "cloudbr"),
             up=("eth0.200", "eth0.300", "cloudbr0", "cloudbr1"),
         ),
     ),
@@ -254,7 +254,7 @@ def test_only_what_changed_is_restarted(
 ) -> None:
     found = changes(before, then)
     assert found.bridges == expected.bridges
-    for part in ("down", "flushed", "up"):
+    for part in ("down", "flushed", "dropped", "up"):
         assert sorted(getattr(found, part)) == sorted(getattr(expected, part))
 
 
@@ -273,6 +273,17 @@ def test_nothing_is_stopped_before_what_stands_on_it(old: Network, new: Network)
         for interface in interfaces:
             for lower in set(interface.below) & order.keys() if interface.name in order else ():
                 assert (order[lower] < order[interface.name]) == upwards
+
+
+def test_the_network_scripts_are_told_the_file_and_not_the_interface() -> None:
+    before = {
+        ETH0: NIC,
+        f"{SCRIPTS}/ifcfg-eth0:1": "DEVICE=eth0:1\nIPADDR=10.0.0.1\n",
+        f"{SCRIPTS}/ifcfg-mgmt": "DEVICE=eth0.100\nVLAN=yes\nIPADDR=10.0.0.2\n",
+    }
+    then = after(network(**OPENVSWITCH), before)
+    assert changes(before, then).down == ("mgmt", "eth0")
+    assert changes(then, before).up == ("eth0", "mgmt")
 
 
 def test_what_has_to_be_restarted_takes_along_what_stands_on_it() -> None:
