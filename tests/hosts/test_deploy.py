@@ -1,4 +1,4 @@
-"""The guide carried out on bare container hosts, from their first run on.
+"""The guide carried out on bare container hosts of both families, from their first run on.
 
 The tests are one story and run in their order: dry run, first run, second run, and what comes
 after it in a host's life.
@@ -8,65 +8,82 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.lab import guide
-from tests.lab.fleet import Fleet, Node
+from tests.lab import guide, lab
+from tests.lab.fleet import Distribution, Fleet, Node
 from tests.runs import Run
 
 Deploy = Callable[..., Run]
-ON_HOSTS = ("--limit", "cluster_containers")
-FILES = "find /etc /var/lib/dpkg/status /lib/systemd -type f -exec md5sum {} + | sort | md5sum"
-
-
-@pytest.fixture(scope="module")
-def hosts(fleet: Fleet) -> tuple[Node, ...]:
-    return fleet.hosts
-
-
-def test_a_dry_run_shows_every_change_and_makes_none(
-    hosts: tuple[Node, ...], deploy: Deploy
-) -> None:
-    before = [host.run(FILES).stdout for host in hosts]
-    dry = deploy("--dry", "--diff", *ON_HOSTS)
-    assert dry.status == 0, dry.output
-    assert [host.run(FILES).stdout for host in hosts] == before
-    for path, line in {
+Hosts = tuple[Node, ...]
+ON_HOSTS = ("--limit", "cluster_containers", "--limit", "cluster_el_containers")
+FILES = (
+    "find /etc /var/lib/dpkg/status /var/lib/rpm /lib/systemd -type f -exec md5sum {} + "
+    "2>/dev/null | sort | md5sum"
+)
+SHOWN: dict[Distribution, dict[str, str]] = {
+    "debian": {
         "/etc/hosts": "192.168.142.",
         "/etc/chrony/chrony.conf": "+ server 192.168.142.1 iburst",
         "/etc/libvirt/libvirtd.conf": "+ listen_tcp = 1",
         "/etc/default/libvirtd": '+ LIBVIRTD_ARGS="--listen"',
         "/etc/apt/sources.list.d/cloudstack.sources": "+ URIs: file:///srv/cloudstack",
         "/etc/cloudstack/agent/agent.properties": "+ guest.cpu.mode=custom",
-    }.items():
-        assert dry.output.count(path) >= len(hosts), path
-        assert dry.output.count(line) >= len(hosts), line
+    },
+    "rhel": {
+        "/etc/chrony.conf": "+ server 192.168.142.1 iburst",
+        "/etc/libvirt/libvirtd.conf": "+ listen_tcp = 1",
+        "/etc/libvirt/libvirt.conf": '+ remote_mode = "legacy"',
+        "/etc/sysconfig/libvirtd": '+ LIBVIRTD_ARGS="--listen"',
+        "/etc/yum.repos.d/cloudstack.repo": "+ gpgcheck=1",
+        "/etc/cloudstack/agent/agent.properties": "+ guest.cpu.mode=custom",
+    },
+}
+"""A line that a dry run on a bare host shows, by the file that it is in."""
 
 
-def test_the_run_does_nothing_that_a_dry_run_did_not_show(
-    hosts: tuple[Node, ...], deploy: Deploy
+@pytest.fixture(scope="module")
+def hosts(fleet: Fleet) -> Hosts:
+    return fleet.hosts
+
+
+@pytest.fixture(params=["debian", "rhel"])
+def alike(hosts: Hosts, request: pytest.FixtureRequest) -> Hosts:
+    """Return the hosts of one family."""
+    return tuple(host for host in hosts if host.distribution == request.param)
+
+
+def test_a_dry_run_shows_every_change_and_makes_none(hosts: Hosts, deploy: Deploy) -> None:
+    before = [host.run(FILES).stdout for host in hosts]
+    dry = deploy("--dry", "--diff", *ON_HOSTS)
+    assert dry.status == 0, dry.output
+    assert [host.run(FILES).stdout for host in hosts] == before
+    for distribution, shown in SHOWN.items():
+        count = sum(host.distribution == distribution for host in hosts)
+        for path, line in shown.items():
+            assert dry.output.count(path) >= count, path
+            assert dry.output.count(line) >= count, line
+
+
+def test_one_run_prepares_both_families_as_a_dry_run_has_shown(
+    hosts: Hosts, deploy: Deploy
 ) -> None:
     planned = deploy("--dry", "--json", *ON_HOSTS).planned
     first = deploy("-y", "--json", *ON_HOSTS)
     assert first.status == 0, first.output
     assert not first.failed
     assert len(first.changed) > 10
-    unforeseen = {name for name, hosts in first.changed.items() if hosts != planned.get(name)}
+    unforeseen = {name for name, changed in first.changed.items() if changed != planned.get(name)}
     assert not unforeseen
+    assert {host.name: guide.undone(host) for host in hosts} == {host.name: () for host in hosts}
 
 
-def test_every_step_of_the_guide_is_done(hosts: tuple[Node, ...]) -> None:
-    for host in hosts:
-        undone = [reading for reading in guide.read(host) if reading.done is False]
-        assert not undone, host.name
-
-
-def test_a_second_run_changes_nothing(hosts: tuple[Node, ...], deploy: Deploy) -> None:
+def test_a_second_run_changes_nothing(hosts: Hosts, deploy: Deploy) -> None:
     second = deploy("-y", "--json", *ON_HOSTS)
     assert second.status == 0, second.output
     assert second.changed == {}
     assert second.operations > 20
 
 
-def test_a_dry_run_after_it_shows_nothing(hosts: tuple[Node, ...], deploy: Deploy) -> None:
+def test_a_dry_run_after_it_shows_nothing(hosts: Hosts, deploy: Deploy) -> None:
     dry = deploy("--dry", "--diff", "--json", *ON_HOSTS)
     assert dry.planned == {}
     assert "Will" not in dry.output
@@ -74,18 +91,17 @@ def test_a_dry_run_after_it_shows_nothing(hosts: tuple[Node, ...], deploy: Deplo
 
 @pytest.mark.parametrize("change_detection", [(), ("-y",)], ids=["with detection", "with -y"])
 def test_a_run_without_changes_costs_at_most_60_commands_a_host(
-    hosts: tuple[Node, ...], deploy: Deploy, change_detection: tuple[str, ...]
+    hosts: Hosts, deploy: Deploy, change_detection: tuple[str, ...]
 ) -> None:
     run = deploy("--json", "--debug", *change_detection, *ON_HOSTS)
     commands = run.commands()
     assert commands.keys() == {host.name for host in hosts}
     assert all(10 < count <= 60 for count in commands.values()), commands
+    assert "repoquery" not in run.output
 
 
-def test_a_changed_line_is_put_back_and_its_service_restarted(
-    hosts: tuple[Node, ...], deploy: Deploy
-) -> None:
-    host, other = hosts[0], hosts[1]
+def test_a_changed_line_is_put_back_and_its_service_restarted(alike: Hosts, deploy: Deploy) -> None:
+    host, other = alike[:2]
     started = "systemctl show -p ExecMainStartTimestampMonotonic --value libvirtd"
     before = {node: node.run(started).stdout for node in (host, other)}
     host.run("sed -i 's/^listen_tcp = 1/listen_tcp = 0/' /etc/libvirt/libvirtd.conf")
@@ -98,8 +114,8 @@ def test_a_changed_line_is_put_back_and_its_service_restarted(
     assert other.run(started).stdout == before[other]
 
 
-def test_lines_that_are_not_ours_stay(hosts: tuple[Node, ...], deploy: Deploy) -> None:
-    host = hosts[0]
+def test_lines_that_are_not_ours_stay(alike: Hosts, deploy: Deploy) -> None:
+    host = alike[0]
     properties = "/etc/cloudstack/agent/agent.properties"
     host.run(f"printf '\\n# mine\\nhost.tags=fast\\nguest.cpu.mode=host-model\\n' >> {properties}")
     before = host.run(f"cat {properties}").stdout
@@ -109,11 +125,9 @@ def test_lines_that_are_not_ours_stay(hosts: tuple[Node, ...], deploy: Deploy) -
     )
 
 
-def test_limit_touches_only_its_cluster(
-    fleet: Fleet, hosts: tuple[Node, ...], deploy: Deploy
-) -> None:
+def test_limit_touches_only_its_cluster(fleet: Fleet, hosts: Hosts, deploy: Deploy) -> None:
     others = fleet.machines
-    services = "systemctl show -p ExecMainStartTimestampMonotonic libvirtd chrony ssh"
+    services = "systemctl show -p ExecMainStartTimestampMonotonic libvirtd chrony chronyd ssh sshd"
     for node in hosts:
         node.run("sed -i 's/^listen_tcp = 1/listen_tcp = 0/' /etc/libvirt/libvirtd.conf")
     before = [other.run(f"{FILES}; {services}").stdout for other in others]
@@ -123,9 +137,7 @@ def test_limit_touches_only_its_cluster(
     assert [other.run(f"{FILES}; {services}").stdout for other in others] == before
 
 
-def test_a_firewall_that_is_on_lets_only_the_sources_in(
-    hosts: tuple[Node, ...], deploy: Deploy
-) -> None:
+def test_a_firewall_that_is_on_lets_only_the_sources_in(hosts: Hosts, deploy: Deploy) -> None:
     host = hosts[0]
     host.run("ufw --force enable")
     try:
@@ -153,8 +165,8 @@ DOMAIN = """
 """
 
 
-def test_a_running_guest_migrates_there_and_back(hosts: tuple[Node, ...]) -> None:
-    source, target = hosts[0], hosts[1]
+def test_a_running_guest_migrates_there_and_back(alike: Hosts) -> None:
+    source, target = alike[:2]
     for host in (source, target):
         assert host.run("virsh --quiet list --name").stdout.strip() == ""
     source.run("virsh create /dev/stdin", stdin=DOMAIN)
@@ -168,3 +180,10 @@ def test_a_running_guest_migrates_there_and_back(hosts: tuple[Node, ...]) -> Non
             assert "guest1" not in here.run("virsh list --all --name").stdout
     finally:
         source.run("virsh destroy guest1", check=False)
+
+
+def test_a_reboot_keeps_everything(alike: Hosts, deploy: Deploy) -> None:
+    host = alike[0]
+    lab.reboot(host)
+    assert guide.undone(host) == ()
+    assert deploy("-y", "--json", "--limit", host.name).changed == {}

@@ -19,7 +19,8 @@ HOLD_APT_LOCK = (
 def test_each_fails_alone_with_its_reason_and_completes_when_mended(
     fleet: Fleet, deploy: Deploy
 ) -> None:
-    off, locked, full, sound = fleet.hosts
+    hosts = [host for host in fleet.hosts if host.distribution == "debian"]
+    off, locked, full, sound = hosts
     for host in (off, locked, full):
         lab.reset(host)
     lab.shut_down(off)
@@ -33,7 +34,7 @@ def test_each_fails_alone_with_its_reason_and_completes_when_mended(
     assert f"[{off.name}]" in said and "Could not connect" in said
     assert "Could not get lock" in said
     assert "don't have enough free space" in said
-    assert all(reading.done is not False for reading in guide.read(sound))
+    assert guide.undone(sound) == ()
     failed = {name for names in broken.failed.values() for name in names}
     assert failed == {locked.name, full.name}
 
@@ -43,8 +44,7 @@ def test_each_fails_alone_with_its_reason_and_completes_when_mended(
     mended = deploy("-y", "--json", *ON_HOSTS)
     assert mended.status == 0, mended.output
     assert not mended.failed
-    for host in fleet.hosts:
-        assert [reading for reading in guide.read(host) if reading.done is False] == [], host.name
+    assert {host.name: guide.undone(host) for host in hosts} == {host.name: () for host in hosts}
 
 
 def test_a_full_file_system_leaves_the_file_as_it_was(fleet: Fleet, deploy: Deploy) -> None:

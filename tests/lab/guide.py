@@ -37,6 +37,11 @@ def read(node: Node) -> tuple[Reading, ...]:
     return tuple(Reading(step, *reader(node)) for step, reader in STEPS.items())
 
 
+def undone(node: Node) -> tuple[Reading, ...]:
+    """Return the steps of the guide that apply to the node and are not done."""
+    return tuple(reading for reading in read(node) if reading.done is False)
+
+
 def _output(node: Node, command: str) -> str:
     return node.run(command, check=False).stdout.strip()
 

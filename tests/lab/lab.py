@@ -18,6 +18,7 @@ from tests.lab.fleet import (
     FIRST_HOST,
     FIRST_MACHINE,
     STATE,
+    TRUNK,
     Distribution,
     Fleet,
     LabError,
@@ -37,7 +38,7 @@ from tests.lab.progress import Progress
 FLEETS = {
     "demo": ("192.168.42.0/24", "lab.example.org"),
     "test": ("192.168.142.0/24", "test.example.org"),
-    "el": ("192.168.143.0/24", "el.example.org"),
+    "large": ("192.168.143.0/24", "large.example.org"),
 }
 # A cluster has hosts of one distribution and of one kind of processor.
 CLUSTERS: dict[tuple[NodeKind, Distribution], str] = {
@@ -206,9 +207,13 @@ def console(node: Node) -> str:
     return container.logs().decode(errors="replace")
 
 
-def set_trunk(node: Node, tags: Iterable[int]) -> None:
-    """Let the switch carry these VLANs, and nothing else, on the cable to a machine."""
-    _switch(node, "ovs-vsctl", "set", "port", node.short_name, containers.trunks(tags))
+def set_trunk(node: Node, tags: Iterable[int] = TRUNK, untagged: int | None = None) -> None:
+    """Let the switch carry these VLANs, and nothing else, on the cable to a machine.
+
+    One of them may go without its tag.
+    """
+    settings = containers.trunk(tags, untagged)
+    _switch(node, "ovs-vsctl", "set", "port", node.short_name, *settings)
 
 
 def pull_cable(node: Node) -> None:

@@ -5,77 +5,118 @@ The tests are one story and run in their order.
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.lab import guide, lab
 from tests.lab.fleet import Fleet, Node
-from tests.machines.traffic import reaches
+from tests.machines.security import selinux
+from tests.machines.traffic import assert_vlans_carry_traffic
 from tests.runs import Run
 
 Deploy = Callable[..., Run]
-ON_MACHINES = ("--limit", "cluster_lab")
+Machines = tuple[Node, ...]
+ON_MACHINES = ("--limit", "cluster_lab", "--limit", "cluster_el")
+PORTS = ("1798", "16509", "16514", "5900:6100", "49152:49216")
+FILES = "find /etc /lib/systemd -type f -exec md5sum {} + | sort | md5sum"
 
 
 @pytest.fixture(scope="module")
-def machines(fleet: Fleet) -> tuple[Node, ...]:
+def machines(fleet: Fleet) -> Machines:
     """Return the machines as they are after their installation."""
-    for machine in fleet.machines:
-        lab.reset(machine)
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lab.reset, fleet.machines))
     return fleet.machines
 
 
-def undone(machine: Node) -> list[guide.Reading]:
-    return [reading for reading in guide.read(machine) if reading.done is False]
+@pytest.fixture
+def el(machines: Machines) -> Node:
+    """Return the machine that stands in for EL, whose kernel runs SELinux."""
+    return next(machine for machine in machines if machine.distribution == "rhel")
 
 
-def test_apparmor_confines_libvirt_before_the_deploy(machines: tuple[Node, ...]) -> None:
+def test_apparmor_and_selinux_confine_libvirt_before_the_deploy(
+    machines: Machines, el: Node
+) -> None:
     for machine in machines:
-        profiles = json.loads(machine.run("aa-status --json").stdout)["profiles"]
-        assert profiles.get("libvirtd") == "enforce", machine.name
-        assert "virt-aa-helper" in profiles, machine.name
+        if machine != el:
+            profiles = json.loads(machine.run("aa-status --json").stdout)["profiles"]
+            assert profiles.get("libvirtd") == "enforce", machine.name
+            assert "virt-aa-helper" in profiles, machine.name
+    assert selinux(el) == ("Enforcing", "SELINUX=enforcing")
+    assert ":sshd_t:" in el.run("ps -eZ | grep sshd").stdout
+
+
+def test_a_dry_run_shows_what_only_a_kernel_has_and_changes_nothing(
+    machines: Machines, el: Node, deploy: Deploy
+) -> None:
+    before = [machine.run(FILES).stdout for machine in machines]
+    dry = deploy("--dry", "--diff", *ON_MACHINES)
+    assert dry.status == 0, dry.output
+    for shown in (
+        "+ iface cloudbr0 inet manual",
+        "/etc/netplan/60-cloudstack.yaml",
+        "/etc/NetworkManager/system-connections/cloudstack-eth0.100.nmconnection",
+        "+ SELINUX=permissive",
+        "Set SELinux's mode",
+    ):
+        assert shown in dry.output
+    assert [machine.run(FILES).stdout for machine in machines] == before
+    assert selinux(el)[0] == "Enforcing"
 
 
 def test_the_first_run_does_every_step_of_the_guide(
-    machines: tuple[Node, ...], deploy: Deploy
+    machines: Machines, el: Node, deploy: Deploy
 ) -> None:
     first = deploy("-y", "--json", *ON_MACHINES)
     assert first.status == 0, first.output
-    assert {machine.name: undone(machine) for machine in machines} == {
-        machine.name: [] for machine in machines
+    assert {machine.name: guide.undone(machine) for machine in machines} == {
+        machine.name: () for machine in machines
     }
+    assert first.changed["AppArmor and SELinux | Set SELinux's mode"] == [el.name]
+    assert selinux(el) == ("Permissive", "SELINUX=permissive")
+    assert ":virtd_t:" in el.run("ps -eZ | grep libvirtd").stdout
 
 
-def test_a_second_run_changes_nothing(machines: tuple[Node, ...], deploy: Deploy) -> None:
+def test_a_second_run_changes_nothing(machines: Machines, deploy: Deploy) -> None:
     second = deploy("-y", "--json", *ON_MACHINES)
     assert second.status == 0, second.output
     assert second.changed == {}
 
 
-def test_each_vlan_carries_traffic_between_the_bridges_and_not_across(
-    machines: tuple[Node, ...],
-) -> None:
-    one, other = machines
-    assert reaches(one, "cloudbr0", other, "cloudbr0")
-    assert reaches(one, "cloudbr1", other, "cloudbr1")
-    assert not reaches(one, "cloudbr0", other, "cloudbr1")
+def test_each_vlan_carries_traffic_between_the_bridges_and_not_across(machines: Machines) -> None:
+    assert_vlans_carry_traffic(machines)
 
 
-def test_a_reboot_keeps_everything(machines: tuple[Node, ...], deploy: Deploy) -> None:
-    for machine in machines:
-        lab.reboot(machine)
-    assert {machine.name: undone(machine) for machine in machines} == {
-        machine.name: [] for machine in machines
+def test_a_reboot_keeps_everything(machines: Machines, el: Node, deploy: Deploy) -> None:
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lab.reboot, machines))
+    assert {machine.name: guide.undone(machine) for machine in machines} == {
+        machine.name: () for machine in machines
     }
-    one, other = machines
-    assert reaches(one, "cloudbr0", other, "cloudbr0")
-    assert reaches(one, "cloudbr1", other, "cloudbr1")
-    assert not reaches(one, "cloudbr1", other, "cloudbr0")
+    assert selinux(el) == ("Permissive", "SELINUX=permissive")
+    assert_vlans_carry_traffic(machines)
+    for machine in machines:
+        address = machine.ssh_hostname
+        uri = machine.run(f"virsh -c qemu+tcp://{address}/system uri").stdout.strip()
+        assert uri == f"qemu+tcp://{address}/system"
     after = deploy("-y", "--json", *ON_MACHINES)
     assert after.changed == {}
 
 
-def test_management_is_reached_through_vlan_100_alone(machines: tuple[Node, ...]) -> None:
+def test_firewalld_and_networkmanager_know_the_network_after_it(el: Node) -> None:
+    zone = el.run("firewall-cmd --get-zone-of-interface=eth0.100").stdout.strip()
+    rules = el.run(f"firewall-cmd --zone={zone} --list-rich-rules").stdout
+    for port in PORTS:
+        assert f'port="{port.replace(":", "-")}"' in rules
+    shown = el.run("nmcli -t -f IP4.ADDRESS device show eth0.100").stdout
+    assert shown.strip().endswith(f":{el.address}")
+    devices = el.run("nmcli -t -f DEVICE,STATE device").stdout.split()
+    assert {"cloudbr0:connected", "cloudbr1:connected"} <= set(devices)
+
+
+def test_management_is_reached_through_vlan_100_alone(machines: Machines) -> None:
     machine = machines[0]
     lab.set_trunk(machine, (200, 300))
     try:
@@ -83,3 +124,23 @@ def test_management_is_reached_through_vlan_100_alone(machines: tuple[Node, ...]
     finally:
         lab.set_trunk(machine, (100, 200, 300))
     machine.wait_for_ssh(60)
+
+
+REFUSED = "-A INPUT -j REJECT --reject-with icmp-host-prohibited"
+
+
+@pytest.mark.thorough
+def test_rules_of_iptables_survive_a_reboot(el: Node, deploy: Deploy) -> None:
+    el.run("dnf -y -q install iptables-services")
+    el.run("systemctl disable --now firewalld && systemctl enable --now iptables")
+    run = deploy("-y", "--data", "firewall_backend=iptables", "--limit", el.name)
+    assert run.status == 0, run.output
+    lab.reboot(el)
+    rules = el.run("iptables -S INPUT").stdout.splitlines()
+    before = rules[: rules.index(REFUSED)]
+    for port in PORTS:
+        ours = f"-A INPUT -s 192.168.142.0/24 -p tcp -m tcp --dport {port} -j ACCEPT"
+        assert before.count(ours) == rules.count(ours) == 1
+    services = el.run("systemctl is-active firewalld iptables", check=False).stdout
+    assert services.split() == ["inactive", "active"]
+    el.run("systemctl disable --now iptables && systemctl enable --now firewalld")

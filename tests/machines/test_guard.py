@@ -3,6 +3,7 @@
 Each test changes all machines at once, one of each network back end.
 """
 
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -18,18 +19,23 @@ Deploy = Callable[..., Run]
 Machines = tuple[Node, ...]
 Check = Callable[[], None]
 
-TIMEOUT = 30
-"""Seconds within which a change must be confirmed in these tests."""
+TIMEOUT = 45
+"""Seconds within which a change must be confirmed in these tests, where it cannot be."""
 ROLLBACK = 30
 """Seconds that a host may take to be as it was, after that."""
 GUARD = "/var/lib/cloudstack-network"
-FILES = "md5sum /etc/network/interfaces /etc/netplan/*.yaml 2>/dev/null; true"
+FILES = (
+    "md5sum /etc/network/interfaces /etc/netplan/*.yaml"
+    " /etc/NetworkManager/system-connections/* /etc/NetworkManager/conf.d/* 2>/dev/null; true"
+)
 KERNEL = (
     "ip -o link | sed 's/^[0-9]*: //; s/[:@].*//' | sort; "
     "ip -4 -o address | awk '{print $2, $4}' | sort; ip -4 route | sort"
 )
+UPLINK = "/etc/NetworkManager/system-connections/cloudstack-eth0.nmconnection"
 TARGET = "tasks.bridges_native.bridges_native"
-ON_MACHINES = ("-y", "--limit", "cluster_lab", "--data", f"network_confirm_timeout={TIMEOUT}")
+ON_MACHINES = ("-y", "--limit", "cluster_lab", "--limit", "cluster_el")
+SOON = ("--data", f"network_confirm_timeout={TIMEOUT}")
 WRONG_VLAN = ("--data", "management_vlan=150")
 
 
@@ -88,12 +94,15 @@ def consoles(machines: Machines) -> dict[Node, int]:
     ids=["wrong VLAN tag", "wrong gateway", "wrong uplink"],
 )
 def test_a_wrong_configuration_is_undone(
-    machines: Machines, deploy: Deploy, unchanged: Check, wrong: tuple[str, ...]
+    machines: Machines, unchanged: Check, wrong: tuple[str, ...]
 ) -> None:
+    seen = consoles(machines)
+    process = start_change(*wrong)
+    on_consoles(machines, "armed", seen)
     began = time.monotonic()
-    run = deploy(*ON_MACHINES, *wrong, target=TARGET)
-    assert run.status != 0
-    assert run.output.count("rolled back") == len(machines)
+    _, output = process.communicate()
+    assert process.returncode != 0
+    assert output.count("rolled back") == len(machines), output
     assert time.monotonic() - began < TIMEOUT + ROLLBACK
     unchanged()
 
@@ -102,9 +111,9 @@ def test_a_wrong_configuration_is_undone(
 def test_an_address_that_another_host_has_is_undone(
     machines: Machines, deploy: Deploy, unchanged: Check
 ) -> None:
-    one, other = machines
+    one, other, *_ = machines
     taken = ("--limit", one.name, "--data", f"management_address={other.address}")
-    run = deploy(*ON_MACHINES[:1], *ON_MACHINES[3:], *taken, target=TARGET)
+    run = deploy("-y", *SOON, *taken, target=TARGET)
     assert run.status != 0
     unchanged()
 
@@ -121,15 +130,20 @@ def test_what_the_back_end_refuses_is_not_applied(
             "echo 'network: {ethernets: {eth7: {mtu: many}}}' > /etc/netplan/90-eth7.yaml",
             "rm /etc/netplan/90-eth7.yaml",
         ),
+        "networkmanager": (
+            f"cp -a {UPLINK} /root/uplink && printf '#\n[802-1x]\nidentity=nobody\n' >>{UPLINK}",
+            f"mv /root/uplink {UPLINK}",
+        ),
     }
     seen = consoles(machines)
     for machine in machines:
         machine.run(spoil[machine.network_backend][0])
     try:
-        run = deploy(*ON_MACHINES, "--data", "bridge_forward_delay=7", target=TARGET)
+        run = deploy(*ON_MACHINES, *SOON, "--data", "bridge_forward_delay=7", target=TARGET)
         assert run.status != 0
         assert "unknown or no method" in run.output
         assert "many" in run.output
+        assert "802-1x.eap" in run.output
         assert not any("armed" in lab.console(each)[seen[each] :] for each in machines)
     finally:
         for machine in machines:
@@ -137,9 +151,10 @@ def test_what_the_back_end_refuses_is_not_applied(
     unchanged()
 
 
+@pytest.mark.thorough
 def test_a_workstation_that_is_killed_is_not_needed(machines: Machines, unchanged: Check) -> None:
     seen = consoles(machines)
-    process = start_change()
+    process = start_change(*WRONG_VLAN)
     on_consoles(machines, "applying", seen)
     process.kill()
     process.communicate()
@@ -157,7 +172,7 @@ def test_ssh_that_is_blocked_is_not_needed(
             f"while [ ! -e {GUARD}/armed ]; do sleep 0.2; done; iptables -I {rule};"
             f" while [ -e {GUARD} ]; do sleep 0.2; done; iptables -D {rule}'"
         )
-    run = deploy(*ON_MACHINES, "--data", "bridge_forward_delay=7", target=TARGET)
+    run = deploy(*ON_MACHINES, *SOON, "--data", "bridge_forward_delay=7", target=TARGET)
     assert run.status != 0
     unchanged()
 
@@ -174,7 +189,7 @@ def test_a_power_cut_at_any_moment_is_survived(
     machines: Machines, unchanged: Check, moment: str
 ) -> None:
     seen = consoles(machines)
-    process = start_change()
+    process = start_change(*WRONG_VLAN)
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda each: _cut_power_at(each, moment, seen), machines))
         process.kill()
@@ -188,8 +203,65 @@ def _cut_power_at(machine: Node, moment: str, seen: dict[Node, int]) -> None:
     lab.power_cut(machine)
 
 
-def start_change() -> subprocess.Popen[str]:
-    return start("inventories/lab.py", TARGET, *ON_MACHINES, *WRONG_VLAN, KVMHOST_LAB_FLEET="test")
+def start_change(*data: str) -> subprocess.Popen[str]:
+    return start("inventories/lab.py", TARGET, *ON_MACHINES, *SOON, *data, KVMHOST_LAB_FLEET="test")
+
+
+@pytest.mark.thorough
+def test_an_interrupted_run_is_undone(machines: Machines, unchanged: Check) -> None:
+    seen = consoles(machines)
+    process = start_change(*WRONG_VLAN)
+    on_consoles(machines, "applied", seen)
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+    unchanged()
+
+
+@pytest.mark.thorough
+def test_one_host_after_the_other_is_confirmed(machines: Machines, deploy: Deploy) -> None:
+    for delay in (7, 5):
+        data = ("--data", f"bridge_forward_delay={delay}")
+        run = deploy(*ON_MACHINES, *data, "--serial", target=TARGET)
+        assert run.status == 0, run.output
+        assert run.output.count("Network confirmed") == len(machines)
+
+
+GUEST = """
+<domain type='qemu'>
+  <name>guest1</name><memory unit='MiB'>32</memory><vcpu>1</vcpu>
+  <os><type arch='x86_64'>hvm</type></os>
+  <devices><interface type='bridge'><source bridge='cloudbr1'/></interface></devices>
+</domain>
+"""
+
+
+def test_a_guest_keeps_its_host_as_it_is_and_its_port_when_that_is_not_wanted(
+    machines: Machines, deploy: Deploy
+) -> None:
+    ports = "ls /sys/class/net/cloudbr1/brif"
+    change = (*ON_MACHINES, "--data", 'bridges={"cloudbr0": 200, "cloudbr1": 250}')
+    before = {}
+    for machine in machines:
+        machine.run("virsh create /dev/stdin", stdin=GUEST)
+        before[machine] = machine.run(ports).stdout
+        assert "vnet" in before[machine]
+    try:
+        refused = deploy(*change, target=TARGET)
+        assert refused.status != 0
+        assert refused.output.count("guests run here: guest1") == len(machines)
+        assert {machine: machine.run(ports).stdout for machine in machines} == before
+        for allowed in (change, ON_MACHINES):
+            data = ("--data", "network_change_with_guests=True")
+            run = deploy(*allowed, *data, target=TARGET)
+            assert run.status == 0, run.output
+            for machine in machines:
+                tag = "250" if allowed is change else "300"
+                then = before[machine].replace("eth0.300", f"eth0.{tag}")
+                assert sorted(machine.run(ports).stdout.split()) == sorted(then.split())
+                assert machine.run("virsh domstate guest1").stdout.strip() == "running"
+    finally:
+        for machine in machines:
+            machine.run("virsh destroy guest1", check=False)
 
 
 def test_a_right_configuration_is_confirmed_afterwards(machines: Machines, deploy: Deploy) -> None:

@@ -4,48 +4,92 @@ The cells are one story and run in their order, so that the way from one to anot
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from ipaddress import IPv4Interface
-from pathlib import Path
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Event
 from typing import Any
 
 import pytest
 
 from tests.lab import lab
-from tests.lab.fleet import Fleet, Node
-from tests.machines.traffic import reaches
-from tests.runs import CHECKOUT, Run, pyinfra
+from tests.lab.fleet import Fleet, Node, wait_until
+from tests.machines.traffic import assert_vlans_carry_traffic
+from tests.runs import Run
 
 Deploy = Callable[..., Run]
+ON_MACHINES = ("--limit", "cluster_lab", "--limit", "cluster_el")
 TARGET = "tasks.bridges_native.bridges_native"
 
-TOPOLOGIES: dict[str, tuple[str, dict[str, Any]]] = {
-    "native, address on its VLAN": ("bridges_native", {}),
-    "native, address on a bridge": (
-        "bridges_native",
+THOROUGH = pytest.mark.thorough
+NATIVE, OPENVSWITCH = "bridges_native", "bridges_ovs"
+
+
+@dataclass(frozen=True)
+class Topology:
+    """A cell of the matrix: the task that makes it, its settings, and the switch that it needs.
+
+    `untagged` is the VLAN whose frames the switch sends without their tag.
+    """
+
+    task: str
+    keys: Mapping[str, Any] = field(default_factory=dict)
+    untagged: int | None = None
+
+
+GUIDE = "native, address on its VLAN"
+GUIDE_OVS = "Open vSwitch, address on a fake bridge"
+TOPOLOGIES = {
+    GUIDE: Topology(NATIVE),
+    "native, address on a bridge": Topology(
+        NATIVE,
+        {"bridges": {"cloudbr0": 100, "cloudbr1": 300}, "management_interface": "cloudbr0"},
+    ),
+    "native, untagged": Topology(
+        NATIVE,
+        {"management_vlan": None, "mtu": 1400},
+        untagged=100,
+    ),
+    "native, untagged on a bridge": Topology(
+        NATIVE,
         {
-            "bridges": {"cloudbr0": 100, "cloudbr1": 300},
+            "bridges": {"cloudbr0": None, "cloudbr1": 300},
+            "management_interface": "cloudbr0",
+            "mtu": 1400,
+        },
+        untagged=100,
+    ),
+    "Open vSwitch, untagged": Topology(
+        OPENVSWITCH,
+        {
+            "bridge_type": "openvswitch",
+            "bridges": {"cloudbr0": None, "cloudbr1": 300},
             "management_interface": "cloudbr0",
         },
+        untagged=100,
     ),
-    "Open vSwitch, as in the guide": (
-        "bridges_ovs",
+    GUIDE_OVS: Topology(
+        OPENVSWITCH,
         {
             "bridge_type": "openvswitch",
             "bridges": {"mgmt0": 100, "cloudbr0": 200, "cloudbr1": 300},
             "management_interface": "mgmt0",
+            "mtu": 1500,
         },
     ),
-    "native again": ("bridges_native", {}),
+    "native again": Topology(NATIVE, {"mtu": 1500}),
 }
+REPRESENTATIVE = (GUIDE, "native, address on a bridge", GUIDE_OVS, "native again")
+COMMANDS = 8
+"""The most remote commands that a host's network costs when nothing is to be changed."""
 
 
-def run(deploy: Deploy, topology: str, *more: str) -> Run:
-    task, keys = TOPOLOGIES[topology]
-    settings = [f"--data={key}={_written(value)}" for key, value in keys.items()]
-    limit = ("-y", "--json", "--limit", "cluster_lab")
-    return deploy(*limit, *settings, *more, target=f"tasks.{task}.{task}")
+def run(deploy: Deploy, name: str, *more: str) -> Run:
+    topology = TOPOLOGIES[name]
+    settings = [f"--data={key}={_written(value)}" for key, value in topology.keys.items()]
+    target = f"tasks.{topology.task}.{topology.task}"
+    return deploy("-y", "--json", *ON_MACHINES, *settings, *more, target=target)
 
 
 def _written(value: object) -> str:
@@ -53,22 +97,72 @@ def _written(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-@pytest.mark.parametrize("topology", TOPOLOGIES)
-def test_a_topology_converges_and_carries_its_vlans(
-    fleet: Fleet, deploy: Deploy, topology: str
-) -> None:
-    one, other = fleet.machines
-    first = run(deploy, topology)
-    assert first.status == 0, first.output
-    second = run(deploy, topology)
+@contextmanager
+def switched(machines: Sequence[Node], untagged: int | None) -> Iterator[None]:
+    """Have the switch send a VLAN untagged as soon as a machine has applied its change."""
+    seen = {machine: len(lab.console(machine)) for machine in machines}
+
+    def switch(machine: Node) -> None:
+        wait_until(
+            lambda: over.is_set() or "applied" in lab.console(machine)[seen[machine] :],
+            300,
+            f"{machine.name} to have applied",
+        )
+        lab.set_trunk(machine, untagged=untagged)
+
+    over = Event()
+    with ThreadPoolExecutor() as pool:
+        switching = [pool.submit(switch, machine) for machine in machines]
+        try:
+            yield
+        finally:
+            over.set()
+    for each in switching:
+        each.result()
+
+
+def assert_converged(machines: Sequence[Node], deploy: Deploy, topology: str) -> None:
+    """Nothing more is to be changed, at little cost, and each VLAN carries its traffic."""
+    second = run(deploy, topology, "--debug")
+    assert second.status == 0, second.output
     assert second.changed == {}, second.output
-    assert reaches(one, "cloudbr0", other, "cloudbr0")
-    assert reaches(one, "cloudbr1", other, "cloudbr1")
-    assert not reaches(one, "cloudbr0", other, "cloudbr1")
+    assert all(count <= COMMANDS for count in second.commands().values()), second.commands()
+    assert_vlans_carry_traffic(machines)
+    if mtu := TOPOLOGIES[topology].keys.get("mtu"):
+        for machine in machines:
+            links = json.loads(machine.run("ip -j link").stdout)
+            ours = [each for each in links if each["ifname"].startswith(("eth0", "cloudbr"))]
+            assert {each["mtu"] for each in ours} == {mtu}, machine.name
 
 
+@pytest.mark.parametrize(
+    "topology",
+    [
+        pytest.param(name, marks=() if name in REPRESENTATIVE else THOROUGH, id=name)
+        for name in TOPOLOGIES
+    ],
+)
+class TestTopology:
+    """Each topology on every back end: made from the one before, then booted into."""
+
+    def test_it_is_made_and_carries_its_vlans(
+        self, fleet: Fleet, deploy: Deploy, topology: str
+    ) -> None:
+        with switched(fleet.machines, TOPOLOGIES[topology].untagged):
+            first = run(deploy, topology)
+        assert first.status == 0, first.output
+        assert_converged(fleet.machines, deploy, topology)
+
+    @THOROUGH
+    def test_it_survives_a_reboot(self, fleet: Fleet, deploy: Deploy, topology: str) -> None:
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lab.reboot, fleet.machines))
+        assert_converged(fleet.machines, deploy, topology)
+
+
+@THOROUGH
 def test_open_vswitch_survives_a_reboot(fleet: Fleet, deploy: Deploy) -> None:
-    topology = "Open vSwitch, as in the guide"
+    topology = GUIDE_OVS
     assert run(deploy, topology).status == 0
     with ThreadPoolExecutor() as pool:
         list(pool.map(lab.reboot, fleet.machines))
@@ -80,8 +174,7 @@ def test_open_vswitch_survives_a_reboot(fleet: Fleet, deploy: Deploy) -> None:
         modules = machine.run("lsmod").stdout
         assert "\nbridge " not in modules
     assert run(deploy, topology).changed == {}
-    one, other = fleet.machines
-    assert reaches(one, "cloudbr0", other, "cloudbr0")
+    assert_vlans_carry_traffic(fleet.machines)
     assert run(deploy, "native again").status == 0
     for machine in fleet.machines:
         assert "Bridge" not in machine.run("ovs-vsctl show").stdout
@@ -90,16 +183,17 @@ def test_open_vswitch_survives_a_reboot(fleet: Fleet, deploy: Deploy) -> None:
 @pytest.mark.parametrize(
     ("drift", "read", "modelled"),
     [
-        (
+        pytest.param(
             "ip link set eth0.300 nomaster",
             "basename $(readlink /sys/class/net/eth0.300/master)",
             "cloudbr1\n",
+            marks=THOROUGH,
         ),
         pytest.param(
             "ip link add stray type dummy && ip link set stray master cloudbr0",
             "ls /sys/class/net/cloudbr0/brif",
             "eth0.200\n",
-            marks=pytest.mark.thorough,
+            marks=THOROUGH,
         ),
         ("ip link delete eth0.200", "ls /sys/class/net/cloudbr0/brif", "eth0.200\n"),
     ],
@@ -113,49 +207,10 @@ def test_what_was_changed_by_hand_is_seen_and_mended(
     # networkd mends some of it by itself, at once
     drifted = [each for each in fleet.machines if each.run(read, check=False).stdout != modelled]
     assert drifted
-    dry = deploy("--dry", "--json", "--limit", "cluster_lab", target=TARGET)
+    dry = deploy("--dry", "--json", *ON_MACHINES, target=TARGET)
     assert list(dry.planned.values()) == [[machine.name for machine in drifted]]
     mended = run(deploy, "native again")
     assert mended.status == 0, mended.output
     for machine in fleet.machines:
         assert machine.run(read).stdout == modelled, machine.name
         machine.run("ip link delete stray", check=False)
-
-
-def test_the_workstation_follows_to_a_new_address(fleet: Fleet, tmp_path: Path) -> None:
-    """There and back again, with strict host keys, in an inventory that names what is wanted."""
-    for offset in (20, 0):
-        moved = {each.name: _moved(each, offset) for each in fleet.machines}
-        inventory = _inventory(tmp_path, moved, reached_at=20 - offset)
-        change = pyinfra(inventory, TARGET, "-y", KVMHOST_LAB_FLEET=fleet.name)
-        assert change.status == 0, change.output
-        for name, address in moved.items():
-            assert f"reached at {IPv4Interface(address).ip}" in change.output, name
-    for machine in fleet.machines:
-        addresses = json.loads(machine.run("ip -j -4 address show eth0.100").stdout)
-        assert [entry["local"] for entry in addresses[0]["addr_info"]] == [machine.ssh_hostname]
-
-
-def _moved(machine: Node, offset: int) -> str:
-    address = IPv4Interface(machine.address)
-    return f"{address.ip + offset}/{address.network.prefixlen}"
-
-
-def _inventory(folder: Path, wanted: dict[str, str], reached_at: int) -> str:
-    """Write an inventory like the lab's, with other addresses; return its path.
-
-    Its name is the lab's, so that the lab's group data goes for it too.
-    """
-    path = folder / "lab.py"
-    path.write_text(
-        "import runpy as _runpy\n"
-        "from ipaddress import ip_address as _ip\n"
-        f"_wanted = {wanted!r}\n"
-        f"_lab = _runpy.run_path({str(CHECKOUT / 'inventories/lab.py')!r})\n"
-        "def _data(name, data):\n"
-        f"    now = str(_ip(data['ssh_hostname']) + {reached_at})\n"
-        "    return {**data, 'ssh_hostname': now, 'management_address': _wanted[name]}\n"
-        "debian = [(n, _data(n, d)) for n, d in _lab['debian'] if n in _wanted]\n"
-        "cluster_lab = list(_wanted)\n"
-    )
-    return str(path)
