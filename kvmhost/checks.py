@@ -42,7 +42,7 @@ def _of_host(settings: Settings, machine: Machine | None) -> list[Finding]:
 def _distribution(settings: Settings, machine: Machine) -> Verdict:
     accepted = settings.platform.distribution
     if machine.distribution is None:
-        return _untold("/etc/os-release names no ID")
+        return _untold("neither /etc/os-release nor /etc/redhat-release says it")
     if machine.distribution not in accepted:
         needed = " or ".join(accepted)
         return "fails", f"it is {machine.distribution}, but its group's distribution is {needed}"
@@ -52,7 +52,7 @@ def _distribution(settings: Settings, machine: Machine) -> Verdict:
 def _release(settings: Settings, machine: Machine) -> Verdict:
     supported = settings.platform.releases
     if machine.release is None:
-        return _untold("/etc/os-release names no VERSION_ID")
+        return _untold("neither /etc/os-release nor /etc/redhat-release says it")
     if not any(f"{machine.release}.".startswith(f"{release}.") for release in supported):
         system = machine.system or machine.distribution
         return "fails", f"{system} is {machine.release}, supported is {' or '.join(supported)}"
@@ -96,6 +96,21 @@ def _nic(settings: Settings, machine: Machine) -> Verdict:
         others = ", ".join(sorted(machine.interfaces - {"lo"})) or "none"
         return "fails", f"there is no {uplink}, which uplink names; there is: {others}"
     return "holds", f"there is {uplink}"
+
+
+def _undoing(settings: Settings, machine: Machine) -> Verdict:
+    backend = settings.platform.network_backend
+    if backend == "unmanaged":
+        return "waived", "network_backend is unmanaged: the network is left as it is"
+    if machine.systemd is None:
+        return _untold("the host's answer is incomplete")
+    if not machine.systemd:
+        return (
+            "fails",
+            f"no systemd runs here to undo a change of the network by {backend}; "
+            "network_backend unmanaged leaves the network to you",
+        )
+    return "holds", "systemd undoes a change of the network that is not confirmed"
 
 
 def _name(settings: Settings, machine: Machine) -> Verdict:
@@ -146,6 +161,7 @@ _CHECKS: dict[str, Callable[[Settings, Machine], Verdict]] = {
     "memory": _memory,
     "HVM": _virtualization,
     "NIC": _nic,
+    "undoing": _undoing,
     "name": _name,
     "outbound": _outbound,
     "guests": _guests,

@@ -8,30 +8,43 @@ from typing_extensions import override
 
 from kvmhost.facts.machine import values
 
+HOSTNAME = "/etc/hostname"
+"""The file with nothing but the name that the kernel gets at boot (hostname(5))."""
+SYSCONFIG = "/etc/sysconfig/network"
+"""EL 6's file in which the variable HOSTNAME is that name (initscripts' sysconfig.txt)."""
+
 
 @dataclass(frozen=True)
 class Hostname:
     """A host's names and the texts of the files that hold them.
 
     `kernel` is the name that runs, `qualified` what `hostname --fqdn` returns ("": nothing).
-    `static_file` and `hosts_file` are the texts of /etc/hostname and /etc/hosts.
+    `static_path` is the file that the host reads its name from at boot, `HOSTNAME` or
+    `SYSCONFIG`. `static_file` and `hosts_file` are the texts of that file and of /etc/hosts.
     """
 
     kernel: str
     qualified: str
+    static_path: str
     static_file: str
     hosts_file: str
 
 
 class Names(FactBase[Hostname | None]):
-    """The names of a host; None when the host did not answer."""
+    """The names of a host; None when the host did not answer.
+
+    systemd reads /etc/hostname, on EL too, where the other file may still be there.
+    """
 
     @override
     def command(self) -> str:
         return (
             "echo kernel=$(uname -n); "
             "echo qualified=$(timeout 6 hostname --fqdn 2>/dev/null); "
-            "echo static_file=$(base64 -w0 /etc/hostname 2>/dev/null); "
+            f"if [ -f {SYSCONFIG} ] && [ ! -d /run/systemd/system ]; then file={SYSCONFIG}; "
+            f"else file={HOSTNAME}; fi; "
+            "echo static_path=$file; "
+            "echo static_file=$(base64 -w0 $file 2>/dev/null); "
             "echo hosts_file=$(base64 -w0 /etc/hosts 2>/dev/null)"
         )
 
@@ -41,6 +54,7 @@ class Names(FactBase[Hostname | None]):
         return Hostname(
             said["kernel"],
             said["qualified"],
+            said["static_path"],
             _decoded(said["static_file"]),
             _decoded(said["hosts_file"]),
         )

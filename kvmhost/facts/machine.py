@@ -12,11 +12,13 @@ from typing_extensions import override
 class Machine:
     """A machine as it was found; None stands for what the machine could not tell.
 
-    `distribution`, `release` and `system` are ID, VERSION_ID and PRETTY_NAME of os-release(5).
+    `distribution`, `release` and `system` are ID, VERSION_ID and PRETTY_NAME of os-release(5), or
+    what /etc/redhat-release says in their place: EL has os-release since its release 7 only.
     `memory` is in MiB, as the kernel reports it. `cpu_flags` are those of the first CPU.
     `interfaces` are the names of all network interfaces. `hostname` is the kernel's,
     `qualified_name` what `hostname --fqdn` returns. `outbound` says how far the asked name got:
     "reached", "unresolved", "unanswered", or "untried" when there is no program to try with.
+    `systemd` says whether that runs the host (sd_booted(3)).
     `guests` are the running QEMU guests; `managed` says whether CloudStack has added the host.
     """
 
@@ -33,6 +35,7 @@ class Machine:
     hostname: str | None = None
     qualified_name: str | None = None
     outbound: str | None = None
+    systemd: bool | None = None
     guests: frozenset[str] | None = None
     managed: bool | None = None
 
@@ -42,7 +45,15 @@ value() { printf '%s=%s\n' "$1" "$2"; }
 
 (
     unset ID VERSION_ID PRETTY_NAME
-    . /etc/os-release
+    if [ -e /etc/os-release ]; then
+        . /etc/os-release
+    elif read -r PRETTY_NAME </etc/redhat-release; then
+        case $PRETTY_NAME in
+            'Red Hat Enterprise Linux '*) ID=rhel ;;
+            'CentOS '*) ID=centos ;;
+        esac
+        VERSION_ID=${PRETTY_NAME##* release } VERSION_ID=${VERSION_ID%% *}
+    fi
     value distribution "$ID"
     value release "$VERSION_ID"
     value system "$PRETTY_NAME"
@@ -69,15 +80,16 @@ guest_name() {
 }
 guests() {
     for process in /proc/[0-9]*; do
-        read -r program <"$process/comm" || continue
+        read -r _ program <"$process/status" || continue
         case $program in
             qemu-system* | qemu-kvm)
                 guest_name "$(tr '\0' ' ' <"$process/cmdline")" "${process#/proc/}" ;;
         esac
     done
 }
-[ -r /proc/1/comm ] && command -v tr >/dev/null && value guests "$(guests | tr '\n' ' ')"
+[ -r /proc/1/status ] && command -v tr >/dev/null && value guests "$(guests | tr '\n' ' ')"
 [ -e /etc/cloudstack/agent/cloud.crt ] && value managed yes || value managed no
+[ -d /run/systemd/system ] && value systemd yes || value systemd no
 
 connects() { timeout 2 bash -c ': </dev/tcp/$0/$1' "$1" "$2"; }
 answers() {
@@ -128,6 +140,7 @@ class Traits(FactBase[Machine | None]):
             hostname=said.get("hostname"),
             qualified_name=said.get("qualified_name"),
             outbound=said.get("outbound"),
+            systemd=_truth(said.get("systemd")),
             guests=frozenset(lines["guests"].split()) if "guests" in lines else None,
             managed=_truth(said.get("managed")),
         )

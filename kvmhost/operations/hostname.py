@@ -6,8 +6,9 @@ from shlex import quote
 from pyinfra import host
 from pyinfra.api import StringCommand, operation
 
-from kvmhost.facts.hostname import Hostname, Names
+from kvmhost.facts.hostname import SYSCONFIG, Hostname, Names
 from kvmhost.hosts_file import name_host
+from kvmhost.keyvalue import SHELL, set_keys
 from kvmhost.operations import files
 from kvmhost.operations.commands import Commands, unknown
 
@@ -35,12 +36,20 @@ def _changes(present: Hostname, fqdn: str, address: IPv4Address) -> Commands:
     if hosts_file != present.hosts_file:
         yield from files.write("/etc/hosts", present.hosts_file, hosts_file, "644")
     name = fqdn if present.kernel == fqdn else fqdn.partition(".")[0]
-    if present.static_file.strip() != name:
-        yield from files.write("/etc/hostname", present.static_file, f"{name}\n", "644")
+    static_file = naming(present, name)
+    if static_file != present.static_file:
+        yield from files.write(present.static_path, present.static_file, static_file, "644")
     if present.kernel != name:
         yield StringCommand(f"hostname {name}")
     if (present.kernel, present.qualified) != (name, fqdn):
         yield _proof(fqdn)
+
+
+def naming(present: Hostname, name: str) -> str:
+    """Return the text of the host's file with that name in it, all its other lines as they are."""
+    if present.static_path == SYSCONFIG:
+        return set_keys(present.static_file, {"HOSTNAME": name}, SHELL)
+    return present.static_file if present.static_file.strip() == name else f"{name}\n"
 
 
 def _proof(fqdn: str) -> StringCommand:

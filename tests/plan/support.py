@@ -59,6 +59,7 @@ def machine(number: int = 1, **changes: str) -> list[str]:
         "hostname": name.partition(".")[0],
         "qualified_name": name,
         "outbound": "reached",
+        "systemd": "yes",
         "guests": "",
         "managed": "no",
     }
@@ -72,6 +73,7 @@ def names(number: int = 1, **changes: str) -> list[str]:
     answer = {
         "kernel": label,
         "qualified": name,
+        "static_path": "/etc/hostname",
         "static_file": f"{label}\n",
         "hosts_file": f"127.0.0.1 localhost\n{ADDRESS.format(number=number)} {name} {label}\n",
     }

@@ -77,6 +77,12 @@ FAILING: dict[str, tuple[str, dict[str, Any], str]] = {
         {"interfaces": frozenset(("lo",))},
         "there is no eth0, which uplink names; there is: none",
     ),
+    "no systemd": (
+        "undoing",
+        {"systemd": False},
+        "no systemd runs here to undo a change of the network by ifupdown; "
+        "network_backend unmanaged leaves the network to you",
+    ),
     "a name that CloudStack knows": (
         "name",
         {"managed": True, "hostname": "old", "qualified_name": "old.lab.example.org"},
@@ -108,12 +114,13 @@ def test_what_does_not_hold(check: str, changes: dict[str, Any], detail: str) ->
 
 
 UNKNOWN: dict[str, tuple[str, dict[str, Any], str]] = {
-    "distribution": ("distribution", {"distribution": None}, "/etc/os-release names no ID"),
-    "release": ("release", {"release": None}, "/etc/os-release names no VERSION_ID"),
+    "distribution": ("distribution", {"distribution": None}, "neither /etc/os-release nor"),
+    "release": ("release", {"release": None}, "neither /etc/os-release nor"),
     "architecture": ("x86-64", {"architecture": None}, "uname does not answer"),
     "memory": ("memory", {"memory": None}, "/proc/meminfo has no MemTotal"),
     "CPU flags": ("HVM", {"cpu_flags": None}, "/proc/cpuinfo shows no flags"),
     "NICs": ("NIC", {"interfaces": None}, "/sys/class/net shows no interface"),
+    "systemd": ("undoing", {"systemd": None}, "the host's answer is incomplete"),
     "name": ("name", {"hostname": None}, "the host's answer is incomplete"),
     "no program": ("outbound", {"outbound": "untried"}, "the host has neither ping nor bash"),
     "outbound": ("outbound", {"outbound": None}, "the host's answer is incomplete"),
@@ -136,11 +143,12 @@ def test_a_host_that_does_not_answer_has_that_one_finding() -> None:
 
 
 def test_what_a_setting_waives_is_said() -> None:
-    bare = replace(FIT, cpu_flags=frozenset(("fpu",)), kvm=False, outbound=None)
-    found = of_one(bare, require_hvm=False, outbound_host=None)
+    bare = replace(FIT, cpu_flags=frozenset(("fpu",)), kvm=False, outbound=None, systemd=False)
+    found = of_one(bare, require_hvm=False, outbound_host=None, network_backend="unmanaged")
     assert {name for name, finding in found.items() if finding.outcome == "waived"} == {
         "HVM",
         "outbound",
+        "undoing",
     }
     assert "require_hvm is False" in found["HVM"].detail
     assert "outbound_host is None" in found["outbound"].detail

@@ -31,15 +31,23 @@ qualified_name=kvm1.lab.example.org
 guests=vm1 qemu-process-23007 
 managed=no
 outbound=reached
+systemd=yes
 """  # noqa: W291 (as the host writes it)
 
 
 def ask(
-    outbound_host: str | None = None, shell: str = "sh", path: str | None = None
+    outbound_host: str | None = None,
+    shell: str = "sh",
+    path: str | None = None,
+    etc: Path = Path("/etc"),
 ) -> tuple[str, Machine]:
-    """Return what a shell of this machine answers, and what is understood."""
+    """Return what a shell of this machine answers, and what is understood.
+
+    etc: what the machine has below /etc.
+    """
+    command = Traits().command(outbound_host).replace("/etc/", f"{etc}/")
     result = subprocess.run(
-        [shutil.which(shell) or shell, "-c", Traits().command(outbound_host)],
+        [shutil.which(shell) or shell, "-c", command],
         env=os.environ | ({} if path is None else {"PATH": path}),
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -70,9 +78,44 @@ def test_every_value_of_a_captured_answer_is_understood() -> None:
         hostname="kvm1",
         qualified_name="kvm1.lab.example.org",
         outbound="reached",
+        systemd=True,
         guests=frozenset(("vm1", "qemu-process-23007")),
         managed=False,
     )
+
+
+RELEASES = {
+    "CentOS release 6.3 (Final)": ("centos", "6.3"),
+    "Red Hat Enterprise Linux Server release 6.3 (Santiago)": ("rhel", "6.3"),
+    "CentOS Linux release 7.9.2009 (Core)": ("centos", "7.9.2009"),
+    "Fedora release 12 (Constantine)": (None, "12"),
+}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(("line", "expected"), RELEASES.items(), ids=RELEASES)
+def test_el_says_its_release_where_there_is_no_os_release(
+    line: str, expected: tuple[str | None, str], shell: str, tmp_path: Path
+) -> None:
+    (tmp_path / "redhat-release").write_text(f"{line}\n")
+    _, machine = ask(shell=shell, etc=tmp_path)
+    assert (machine.distribution, machine.release) == expected
+    assert machine.system == line
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_os_release_is_what_counts_where_both_are(shell: str, tmp_path: Path) -> None:
+    (tmp_path / "redhat-release").write_text("Rocky Linux release 9.4 (Blue Onyx)\n")
+    (tmp_path / "os-release").write_text('ID="rocky"\nVERSION_ID="9.4"\n')
+    _, machine = ask(shell=shell, etc=tmp_path)
+    assert (machine.distribution, machine.release) == ("rocky", "9.4")
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_system_that_does_not_say_what_it_is_is_unknown(shell: str, tmp_path: Path) -> None:
+    _, machine = ask(shell=shell, etc=tmp_path)
+    assert (machine.distribution, machine.release, machine.system) == (None, None, None)
+    assert machine.architecture
 
 
 def test_an_answer_that_breaks_off_leaves_the_rest_unknown() -> None:
@@ -99,6 +142,7 @@ def test_this_machine_is_seen_as_python_sees_it(shell: str) -> None:
     assert machine.interfaces == {name for _, name in socket.if_nameindex()}
     assert machine.hostname == socket.gethostname()
     assert machine.managed is False
+    assert machine.systemd == Path("/run/systemd/system").is_dir()
     pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     assert machine.memory == pages * page // 2**20
 
