@@ -18,6 +18,8 @@ _JSON = {"addresses": ADDRESSES_COMMAND, "routes": ROUTES_COMMAND}
 class Network(FactBase[Present | None]):
     """Files and kernel state of a host's network; None when the host did not answer.
 
+    Where ip(8) is too old to write JSON, the network cannot be read.
+
     + paths: the files that configure it; a path may be a glob
     """
 
@@ -37,7 +39,7 @@ class Network(FactBase[Present | None]):
         )
 
     @override
-    def process(self, output: list[str]) -> Present:
+    def process(self, output: list[str]) -> Present | None:
         files: dict[str, str] = {}
         state: dict[str, list[Any]] = {}
         switch: str | None = None
@@ -51,6 +53,8 @@ class Network(FactBase[Present | None]):
                 switch = b64decode(text).decode()
             elif what == "guest":
                 guests.append(text)
-            elif what in _JSON:
+            elif what in _JSON and text:
                 state[what] = json.loads(text)
+        if state.keys() != _JSON.keys():
+            return None
         return Present(files, state["addresses"], state["routes"], switch, tuple(guests))

@@ -7,7 +7,7 @@ from shlex import join, quote
 from pyinfra.api import FactBase
 from typing_extensions import override
 
-_DPKG = r"dpkg-query -W -f='${db:Status-Status} ${Package} ${Version}\n' %s 2>/dev/null || true"
+_DPKG = r"dpkg-query -W -f='${Status} ${Package} ${Version}\n' %s 2>/dev/null || true"
 _RPM = r"rpm -q --qf 'installed %%{NAME} %%{VERSION}-%%{RELEASE}\n' %s 2>/dev/null || true"
 _QUERIES = {"apt": _DPKG, "dnf": _RPM, "yum": _RPM}
 
@@ -27,7 +27,8 @@ class Installed(FactBase[dict[str, str]]):
 
     @override
     def process(self, output: list[str]) -> dict[str, str]:
-        rows = [line.split() for line in output]
+        # the last word of dpkg's status; the others say what is wanted, and whether it is broken
+        rows = [line.split()[-3:] for line in output]
         return {row[1]: row[2] for row in rows if len(row) == 3 and row[0] == "installed"}
 
     @override
@@ -68,6 +69,9 @@ class SigningKey(FactBase[Key | None]):
 LISTS_RENEWED = "/var/lib/apt/periodic/update-success-stamp"
 """The file whose modification time says when apt's package lists were last renewed."""
 
+WITH_NEW_PACKAGES = "-o APT::Get::Upgrade-Allow-New=true"
+"""What apt-get(8) calls --with-new-pkgs, for an apt too old to know that option as well."""
+
 # dnf(8), yum(8): check-update renews its lists when they have expired, and exits with 100 when
 # there are updates; each line begins with name.architecture, what continues one with a blank
 _CHECK_UPDATE = (
@@ -79,7 +83,7 @@ _CHECK_UPDATE = (
 _SIMULATIONS = {
     "apt": (
         f"echo age $(($(date +%s) - $(stat -c %Y {LISTS_RENEWED} 2>/dev/null || echo 0))); "
-        "apt-get -s -qq -o Debug::NoLocking=1 --with-new-pkgs upgrade"
+        f"apt-get -s -qq -o Debug::NoLocking=1 {WITH_NEW_PACKAGES} upgrade"
     ),
     "dnf": _CHECK_UPDATE.format(manager="dnf"),
     "yum": _CHECK_UPDATE.format(manager="yum"),

@@ -182,6 +182,8 @@ def _verify(host: Host, pending: Pending) -> None:
     rendering = BACKENDS[pending.backend]
     fact = PresentNetwork()
     present = fact.process(_answer(host, fact.command(paths=rendering.paths)))
+    if present is None:
+        raise UnconfirmedError("its network cannot be read")
     change = rendering.change(pending.network, present)
     if change is not None:
         raise UnconfirmedError(

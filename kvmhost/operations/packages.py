@@ -6,7 +6,13 @@ from shlex import join, quote
 from pyinfra import host
 from pyinfra.api import StringCommand, operation
 
-from kvmhost.facts.packages import LISTS_RENEWED, Installed, SigningKey, Updates
+from kvmhost.facts.packages import (
+    LISTS_RENEWED,
+    WITH_NEW_PACKAGES,
+    Installed,
+    SigningKey,
+    Updates,
+)
 from kvmhost.operations.commands import Commands, unknown
 from kvmhost.settings import Platform
 
@@ -23,7 +29,10 @@ _DNF = (
     "until {manager} -y -q --setopt=exit_on_lock=1 {command}; do status=$?; "
     "[ $status = 200 ] && [ $(date +%s) -lt $end ] || exit $status; sleep 1; done"
 )
-"""dnf and yum wait for each other without end; told not to, they exit with 200 (dnf(8))."""
+"""dnf and yum wait for each other without end; told not to, they exit with 200 (dnf(8)).
+
+EL 6's yum exits with 1 then, as for any failure (yummain.py of 3.2.29), and is not run again.
+"""
 
 _CURL = "curl --fail --silent --show-error --location --max-time 120"
 _DAY = 24 * 60 * 60
@@ -92,8 +101,8 @@ def updated(platform: Platform) -> Commands:
     if pending is None:
         yield from unknown("the list of updates")
     elif pending.packages:
-        upgrade = "--with-new-pkgs upgrade" if platform.package_manager == "apt" else "upgrade"
-        yield StringCommand(_command(platform, upgrade))
+        new = f"{WITH_NEW_PACKAGES} " if platform.package_manager == "apt" else ""
+        yield StringCommand(_command(platform, f"{new}upgrade"))
 
 
 def _command(platform: Platform, command: str) -> str:

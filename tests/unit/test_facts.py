@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from kvmhost.facts.firewalld import Firewalld, InterfaceZone, Zone
+from kvmhost.facts.network import Network
 from kvmhost.facts.packages import Installed, Updates
 from kvmhost.facts.selinux import Selinux, Status
 from kvmhost.facts.systemd import Unit, Units
@@ -38,6 +39,12 @@ installed libvirt 9.0.0-1
 package qemu-kvm is not installed
 """
 
+# captured from dpkg-query 1.21, then what it writes of a package that was removed
+DPKG = """\
+install ok installed bash 5.2.15-2+b8
+deinstall ok config-files ntp 1:4.2.8p15+dfsg-1
+"""
+
 # in the form of dnf 4.14; then what yum does to a name that is too long
 CHECK_UPDATE = """\
 
@@ -62,6 +69,7 @@ def test_the_zone_of_an_interface_is_read_as_it_is_now_and_as_it_is_kept() -> No
 
 def test_only_packages_that_are_there_are_installed() -> None:
     assert Installed().process(RPM.splitlines()) == {"libvirt": "9.0.0-1"}
+    assert Installed().process(DPKG.splitlines()) == {"bash": "5.2.15-2+b8"}
 
 
 @pytest.mark.parametrize("manager", ["dnf", "yum"])
@@ -132,6 +140,10 @@ def test_the_state_of_services_without_systemd() -> None:
         "chronyd": Service(),
         "libvirt-bin": Service(exists=True, enabled=True, running=False),
     }
+
+
+def test_a_network_is_unknown_where_ip_writes_no_json() -> None:
+    assert Network().process(["addresses ", "routes "]) is None
 
 
 def test_selinux_is_enforcing_or_not_there() -> None:
