@@ -85,32 +85,39 @@ def write(
     """Yield the one command that replaces a file atomically, and log the difference.
 
     The new text is written beside the file, validated there and renamed over it: a full disk or
-    a refused text leaves the file as it was.
+    a refused text leaves the file as it was. The file keeps its owner, mode, access control list
+    and SELinux label; a new one gets the label that the policy has for its path (restorecon(8)).
     """
     log_difference(path, present, text)
     encoded = b64encode(text.encode("utf-8", "surrogateescape")).decode()
-    yield StringCommand(_replacing_script(path, mode, validate, keep_original), _stdin=encoded)
+    yield StringCommand(replacing_script(path, mode, validate, keep_original), _stdin=encoded)
 
 
-def _replacing_script(path: str, mode: str, validate: tuple[str, ...], keep_original: bool) -> str:
+def replacing_script(
+    path: str, mode: str, validate: tuple[str, ...] = (), keep_original: bool = False
+) -> str:
+    """Return the shell script that replaces a file by its input in base64; see `write`."""
     steps = [
         "set -e",
         f"mkdir -p {quote(str(PurePosixPath(path).parent))}",
         f"file=$(readlink -f {quote(path)})",
         'new="$file.new"',
         "trap 'rm -f \"$new\"' EXIT",
+        'if [ -e "$file" ]; then existed=yes; cp -a "$file" "$new"; '
+        f'else existed=; : > "$new"; chmod {mode} "$new"; fi',
         'base64 -d > "$new"',
-        'if [ -e "$file" ]; then chown --reference="$file" "$new"; '
-        'chmod --reference="$file" "$new"; '
-        f'else chmod {mode} "$new"; fi',
     ]
     if validate:
         steps.append(join(validate).replace(quote(NEW), '"$new"'))
     if keep_original:
         steps.append(
-            'if [ -e "$file" ] && [ ! -e "$file.orig" ]; then cp -p "$file" "$file.orig"; fi'
+            'if [ "$existed" ] && [ ! -e "$file.orig" ]; then cp -a "$file" "$file.orig"; fi'
         )
-    return "; ".join([*steps, 'mv -f "$new" "$file"'])
+    steps += [
+        'mv -f "$new" "$file"',
+        'if [ ! "$existed" ] && command -v restorecon >/dev/null; then restorecon "$file"; fi',
+    ]
+    return "; ".join(steps)
 
 
 def log_difference(path: str, present: str | None, text: str) -> None:
