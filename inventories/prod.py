@@ -1,4 +1,4 @@
-"""An example to copy: three clusters, each of one distribution, as CloudStack asks.
+"""An example to copy: four clusters, each of one distribution, as CloudStack asks.
 
 A host is in one distribution group, which says how, and in one cluster group, which says what;
 both have a file in group_data/. What is particular to one host stands beside its name here.
@@ -23,6 +23,12 @@ cluster_c = [
     ("kvm2.dc3.example.org", {"management_address": "10.30.100.12/24"}),
 ]
 
+cluster_d = [
+    ("kvm1.dc4.example.org", {"management_address": "10.40.100.11/24"}),
+    ("kvm2.dc4.example.org", {"management_address": "10.40.100.12/24"}),
+]
+
 ubuntu = [name for name, _ in cluster_a]
 debian = [name for name, _ in cluster_b]
 ubuntu_2204 = [name for name, _ in cluster_c]
+rhel = [name for name, _ in cluster_d]

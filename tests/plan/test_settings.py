@@ -1,5 +1,6 @@
 """Bad settings stop a run of pyinfra before a host is sent a single command."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -36,7 +37,9 @@ def test_a_limited_run_minds_only_its_own_hosts(tmp_path: Path) -> None:
 def test_the_example_for_production_can_be_used() -> None:
     listing = pyinfra("inventories/prod.py", "debug-inventory", "--json")
     assert listing.status == 0, listing.output
-    assert validated(listing.stdout) == "7 hosts: all settings can be used.\n"
+    names = [host["name"] for host in json.loads(listing.stdout)]
+    assert {name.split(".")[1] for name in names} == {"dc1", "dc2", "dc3", "dc4"}
+    assert validated(listing.stdout) == f"{len(names)} hosts: all settings can be used.\n"
 
 
 def validated(listing: str) -> str:
