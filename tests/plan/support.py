@@ -1,13 +1,14 @@
 """Hosts of pyinfra's @fake connector: whole runs, with answers that were written beforehand."""
 
 import re
+import runpy
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.runs import Run
+from tests.runs import CHECKOUT, Run
 
 NAME = "kvm{number}.lab.example.org"
 ADDRESS = "192.168.42.{number}"
@@ -40,6 +41,16 @@ def host_data(number: int = 1, **changes: Any) -> dict[str, Any]:
     }
     merged = complete | changes
     return {key: value for key, value in merged.items() if value is not ...}
+
+
+def group_data(name: str) -> dict[str, Any]:
+    """Return the data of a group as pyinfra reads it: all names of the file, but for modules'."""
+    names = runpy.run_path(str(CHECKOUT / "group_data" / f"{name}.py"))
+    return {
+        key: value
+        for key, value in names.items()
+        if not key.startswith("__") and not callable(value)
+    }
 
 
 def machine(number: int = 1, **changes: str) -> list[str]:

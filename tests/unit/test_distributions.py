@@ -1,16 +1,12 @@
 """Each distribution's file in group_data holds settings that can be used, and names templates."""
 
-import runpy
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 from kvmhost import templates
 from kvmhost.inventory import PYINFRA_KEYS
 from kvmhost.settings import Settings, load
+from tests.plan.support import group_data
 
-GROUP_DATA = Path(__file__).parents[2] / "group_data"
 DISTRIBUTIONS = ("debian", "rhel", "rhel_6", "ubuntu", "ubuntu_1204", "ubuntu_2204")
 CLUSTER = {
     "cluster": "cluster_a",
@@ -25,18 +21,8 @@ CLUSTER = {
 }
 
 
-def group(name: str) -> dict[str, Any]:
-    """Return the data of a group as pyinfra reads it: all names of the file, but for modules'."""
-    names = runpy.run_path(str(GROUP_DATA / f"{name}.py"))
-    return {
-        key: value
-        for key, value in names.items()
-        if not key.startswith("__") and not callable(value)
-    }
-
-
 def settings(distribution: str) -> Settings:
-    data = group("all") | group(distribution) | CLUSTER
+    data = group_data("all") | group_data(distribution) | CLUSTER
     return load({"kvm1.lab.example.org": data}, PYINFRA_KEYS)["kvm1.lab.example.org"]
 
 
