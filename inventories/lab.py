@@ -1,7 +1,7 @@
 """The lab's running fleet: $KVMHOST_LAB_FLEET, or else "demo".
 
 Groups: `debian` and `rhel` (stand-ins for EL), each with a cluster for its machines and one for
-its container hosts.
+its container hosts; `ubuntu` and `ubuntu_2204` where $LAB_IMAGES had the hosts made of those.
 """
 
 import os as _os
@@ -47,8 +47,10 @@ except _NoFleetError as _error:
     _sys.exit(str(_error))
 
 # pyinfra makes a group of every list here.
-debian = [(node.name, _data(node)) for node in _fleet.nodes if node.distribution == "debian"]
-rhel = [(node.name, _data(node)) for node in _fleet.nodes if node.distribution == "rhel"]
+debian = [(node.name, _data(node)) for node in _fleet.nodes if node.group == "debian"]
+ubuntu = [(node.name, _data(node)) for node in _fleet.nodes if node.group == "ubuntu"]
+ubuntu_2204 = [(node.name, _data(node)) for node in _fleet.nodes if node.group == "ubuntu_2204"]
+rhel = [(node.name, _data(node)) for node in _fleet.nodes if node.group == "rhel"]
 cluster_lab = [node.name for node in _fleet.nodes if node.cluster == "lab"]
 cluster_containers = [node.name for node in _fleet.nodes if node.cluster == "containers"]
 cluster_el = [node.name for node in _fleet.nodes if node.cluster == "el"]

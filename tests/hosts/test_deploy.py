@@ -9,7 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.lab import guide, lab
-from tests.lab.fleet import Distribution, Fleet, Node
+from tests.lab.distributions import Distribution
+from tests.lab.fleet import Fleet, Node
 from tests.runs import Run
 
 Deploy = Callable[..., Run]

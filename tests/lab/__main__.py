@@ -98,7 +98,7 @@ def _print_table(fleet: Fleet) -> None:
         (
             node.name,
             node.kind,
-            SYSTEMS[node.distribution],
+            node.image or SYSTEMS[node.distribution],
             node.network_backend,
             node.cluster,
             node.address,

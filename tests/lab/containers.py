@@ -15,12 +15,12 @@ from docker.models.containers import Container
 from docker.models.networks import Network
 from docker.types import EndpointConfig, IPAMConfig, IPAMPool
 
+from tests.lab.distributions import Distribution
 from tests.lab.engine import uplink_mtu
 from tests.lab.fleet import (
     FIRST_MACHINE,
     MANAGEMENT_VLAN,
     TRUNK,
-    Distribution,
     Fleet,
     LabError,
     Node,

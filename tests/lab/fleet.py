@@ -11,6 +11,8 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import Literal
 
+from tests.lab.distributions import Distribution, group
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 STATE = CHECKOUT / ".lab"
 
@@ -23,7 +25,6 @@ FIRST_HOST = 51
 FIRST_EL_HOST = 101
 
 NodeKind = Literal["machine", "host"]
-Distribution = Literal["debian", "rhel"]
 NetworkBackend = Literal["ifupdown", "netplan", "networkmanager", "unmanaged"]
 
 
@@ -56,7 +57,7 @@ class Node:
     """A machine (own kernel) or a container host.
 
     `name` is the fully qualified name; `address` the management address with its prefix.
-    `distribution` is the group of the inventory; "rhel" is the lab's stand-in for EL.
+    `image` is the distribution's own that the node is made of; None: the lab has made one.
     """
 
     name: str
@@ -67,6 +68,12 @@ class Node:
     network_backend: NetworkBackend
     address: str
     ssh_port: int = 22
+    image: str | None = None
+
+    @property
+    def group(self) -> str:
+        """The inventory's group that says how the node's distribution does things."""
+        return group(self.image) if self.image else self.distribution
 
     @property
     def short_name(self) -> str:

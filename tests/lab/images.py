@@ -11,11 +11,15 @@ from pathlib import Path
 import docker
 from docker.errors import ImageNotFound
 
-from tests.lab.fleet import STATE, Distribution, LabError, Node, NodeKind
+from tests.lab.distributions import Distribution, own_images
+from tests.lab.fleet import STATE, LabError, Node, NodeKind
 from tests.lab.progress import Progress
 
 CONTEXTS = Path(__file__).parent / "images"
 SUITE = "bookworm"
+
+OWN_HOSTS: Mapping[Distribution, str] = {"debian": "apt-host", "rhel": "dnf-host"}
+"""The build contexts of hosts on a distribution's own image."""
 
 # What apt must know to reach the workstation's own package sources.
 APT_OPTIONS = ("Acquire::http", "Acquire::https", "Acquire::Check-", "Acquire::Retries")
@@ -37,9 +41,15 @@ class Images:
 
 
 def build_images(
-    client: docker.DockerClient, progress: Progress, distributions: Set[Distribution]
+    client: docker.DockerClient,
+    progress: Progress,
+    distributions: Set[Distribution],
+    host_images: Mapping[Distribution, str],
 ) -> Images:
-    """Build what these distributions' nodes need and is missing, and return the images' names."""
+    """Build what these distributions' nodes need and is missing, and return the images' names.
+
+    host_images: images of the distributions' own, of which the container hosts are made.
+    """
     root_tree = given_root_tree() or _build_root_tree(client, progress)
 
     def build(name: str, **parents: str) -> str:
@@ -59,7 +69,21 @@ def build_images(
         el_base = build("el-base", BASE=base, REPOSITORY=el_repository)
         roots["host", "rhel"] = build("el-host", BASE=el_base, HOST=host)
         roots["machine", "rhel"] = build("el-machine", BASE=el_base, MACHINE=machine)
+    for distribution in distributions & host_images.keys():
+        stand_in, image = roots["host", distribution], host_images[distribution]
+        roots["host", distribution] = build(OWN_HOSTS[distribution], HOST=stand_in, IMAGE=image)
     return Images(chassis, roots)
+
+
+def given_host_images() -> dict[Distribution, str]:
+    """Return the distributions' own images that $LAB_IMAGES names: rockylinux:9,ubuntu:24.04.
+
+    Raises LabError when one of them cannot be used.
+    """
+    try:
+        return own_images(os.environ.get("LAB_IMAGES", ""))
+    except ValueError as error:
+        raise LabError(f"LAB_IMAGES: {error}") from None
 
 
 def given_root_tree() -> str | None:

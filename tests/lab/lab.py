@@ -5,13 +5,14 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 
 import docker
 from docker.models.containers import Container
 
 from tests.lab import containers
+from tests.lab.distributions import Distribution
 from tests.lab.engine import connect, name_servers, prepare
 from tests.lab.fleet import (
     FIRST_EL_HOST,
@@ -19,7 +20,6 @@ from tests.lab.fleet import (
     FIRST_MACHINE,
     STATE,
     TRUNK,
-    Distribution,
     Fleet,
     LabError,
     NetworkBackend,
@@ -29,7 +29,7 @@ from tests.lab.fleet import (
     state_directory,
     wait_until,
 )
-from tests.lab.images import Images, build_images, given_root_tree
+from tests.lab.images import Images, build_images, given_host_images, given_root_tree
 from tests.lab.keys import host_key, make_fleet_keys
 from tests.lab.node_files import NodeFile, node_files, write_files
 from tests.lab.progress import Progress
@@ -64,8 +64,15 @@ class FleetSpec:
     el_hosts: int = 0
 
 
-def plan(spec: FleetSpec, existing: Iterable[Node] = ()) -> Fleet:
-    """Return the fleet that the specification describes, with `existing` nodes beyond it."""
+def plan(
+    spec: FleetSpec,
+    existing: Iterable[Node] = (),
+    host_images: Mapping[Distribution, str] | None = None,
+) -> Fleet:
+    """Return the fleet that the specification describes, with `existing` nodes beyond it.
+
+    host_images: images of the distributions' own, of which the container hosts are made.
+    """
     if spec.name not in FLEETS:
         raise LabError(f"no fleet {spec.name!r} is known; there are {', '.join(FLEETS)}")
     most = FIRST_HOST - FIRST_MACHINE
@@ -104,7 +111,11 @@ def plan(spec: FleetSpec, existing: Iterable[Node] = ()) -> Fleet:
     ]
     names = {each.name for each in wanted}
     others = [each for each in existing if each.name not in names]
-    nodes = sorted(wanted + others, key=lambda each: IPv4Address(each.ssh_hostname))
+    images = host_images or {}
+    nodes = [
+        replace(each, image=images.get(each.distribution) if each.kind == "host" else None)
+        for each in sorted(wanted + others, key=lambda each: IPv4Address(each.ssh_hostname))
+    ]
     return Fleet(spec.name, subnet, domain, REPOSITORY_URL, tuple(nodes))
 
 
@@ -118,8 +129,10 @@ def up(spec: FleetSpec, progress: Progress | None = None) -> Fleet:
     progress = progress or Progress()
     with _lock(progress):
         client = prepare(progress, build_root_tree=given_root_tree() is None)
-        fleet = plan(spec, _existing(spec.name))
-        images = build_images(client, progress, {node.distribution for node in fleet.nodes})
+        host_images = given_host_images()
+        fleet = plan(spec, _existing(spec.name), host_images)
+        distributions = {node.distribution for node in fleet.nodes}
+        images = build_images(client, progress, distributions, host_images)
         make_fleet_keys(fleet)
         fleet.save()
         containers.ensure_network(client, fleet, images.chassis)

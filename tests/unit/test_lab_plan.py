@@ -8,7 +8,9 @@ import yaml
 
 from tests.lab import fleet as fleet_module
 from tests.lab.containers import cable_subnet, definition, machine_mac, trunk
-from tests.lab.fleet import Fleet, LabError, Node, NoFleetError
+from tests.lab.distributions import Distribution, group, own_images
+from tests.lab.fleet import CHECKOUT, Fleet, LabError, Node, NoFleetError
+from tests.lab.images import CONTEXTS, OWN_HOSTS, given_host_images
 from tests.lab.lab import FleetSpec, plan
 from tests.lab.node_files import NodeFile, network_files, write_files
 
@@ -26,6 +28,76 @@ def test_demo_has_the_guides_addresses(demo: Fleet) -> None:
         ("host2.lab.example.org", "192.168.42.52/24"),
     ]
     assert demo.gateway == IPv4Address("192.168.42.1")
+
+
+IMAGES: dict[str, dict[Distribution, str]] = {
+    "": {},
+    "rockylinux:9": {"rhel": "rockylinux:9"},
+    " rockylinux:9, ubuntu:24.04,": {"rhel": "rockylinux:9", "debian": "ubuntu:24.04"},
+    "registry.example.org:5000/library/debian:13": {
+        "debian": "registry.example.org:5000/library/debian:13"
+    },
+    "quay.io/centos/centos:stream9": {"rhel": "quay.io/centos/centos:stream9"},
+}
+
+
+@pytest.mark.parametrize(("text", "images"), IMAGES.items(), ids=IMAGES)
+def test_images_are_told_by_their_names(text: str, images: dict[Distribution, str]) -> None:
+    assert own_images(text) == images
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("alpine:3", "LAB_IMAGES: alpine:3 is of no known distribution; known are almalinux, "),
+        ("debian:12,ubuntu:24.04", "debian:12 and ubuntu:24.04 would stand for the same hosts"),
+    ],
+)
+def test_images_that_cannot_be_used_are_refused(
+    text: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAB_IMAGES", text)
+    with pytest.raises(LabError, match=reason):
+        given_host_images()
+
+
+GROUPS = {
+    "almalinux:8": "rhel",
+    "debian:13-slim": "debian",
+    "oraclelinux:9@sha256:00": "rhel",
+    "registry.access.redhat.com/ubi9/ubi-init:latest": "rhel",
+    "ubuntu": "ubuntu",
+    "ubuntu:22.04": "ubuntu_2204",
+    "ubuntu:jammy-20250101": "ubuntu_2204",
+    "ubuntu:24.04": "ubuntu",
+}
+
+
+@pytest.mark.parametrize(("image", "name"), GROUPS.items(), ids=GROUPS)
+def test_an_images_hosts_are_in_their_distributions_group(image: str, name: str) -> None:
+    assert group(image) == name
+    assert (CHECKOUT / "group_data" / f"{name}.py").exists()
+
+
+def test_hosts_are_made_of_the_images_and_machines_are_not() -> None:
+    spec = FleetSpec("demo", ("ifupdown", "networkmanager"), 1, 1)
+    stand_ins = plan(spec)
+    assert [node.image for node in stand_ins.nodes] == [None] * 4
+    fleet = plan(FleetSpec("demo", ()), stand_ins.nodes, {"debian": "ubuntu:24.04"})
+    assert [(node.short_name, node.image, node.group) for node in fleet.nodes] == [
+        ("kvm1", None, "debian"),
+        ("kvm2", None, "rhel"),
+        ("host1", "ubuntu:24.04", "ubuntu"),
+        ("el1", None, "rhel"),
+    ]
+    assert {node.image for node in plan(spec, fleet.nodes).nodes} == {None}
+
+
+@pytest.mark.parametrize("context", OWN_HOSTS.values())
+def test_a_host_on_an_image_has_what_the_stand_in_gives_it(context: str) -> None:
+    dockerfile = (CONTEXTS / context / "Dockerfile").read_text()
+    assert "FROM ${HOST} AS host\nFROM ${IMAGE}\n" in dockerfile
+    assert "COPY --from=host /usr/local/sbin/power-on" in dockerfile
 
 
 def test_fleets_share_no_address(demo: Fleet) -> None:
