@@ -21,7 +21,7 @@ def bridges_native() -> None:
     if settings.network.bridge_type != "native" or backend == "unmanaged":
         return
     packages.installed(
-        name=f"Install what {backend} needs for VLANs and bridges",
+        name="Install what the network's back end needs",
         packages=PACKAGES[backend],
         platform=settings.platform,
     )
