@@ -21,3 +21,6 @@ libvirt_packages = (
 # issue 9802)
 libvirtd_arguments_file = "/etc/default/libvirtd"
 libvirtd_arguments = {"LIBVIRTD_ARGS": '"--listen"'}
+# libvirt_remote_mode stays libvirt's own, "auto": clients turn to virtqemud only if they find its
+# socket (libvirt's src/remote/remote_sockets.c), and Debian's libvirt is built for libvirtd and
+# brings no virtqemud (its debian/rules and debian/libvirt-daemon-driver-qemu.install.in)

@@ -12,7 +12,7 @@ network_backend = "networkmanager"
 # the distribution's own firewall; the guide's is "iptables", with the package iptables-services
 firewall_backend = "firewalld"
 
-# chrony's spec file for RHEL: chronyd.service, /etc/chrony.conf
+# EL's chrony.spec installs chronyd.service and /etc/chrony.conf, the names of chrony's own sources
 time_services = {"chrony": "chronyd", "ntp": "ntpd", "systemd-timesyncd": "systemd-timesyncd"}
 time_files = {"chrony": "/etc/chrony.conf"}
 

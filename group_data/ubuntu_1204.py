@@ -30,8 +30,8 @@ libvirtd_arguments = {"libvirtd_opts": '"-d -l"'}
 # there is no systemd
 libvirt_masked_units = ()
 
-# this apt knows neither deb822 files nor armoured keys: cloudstack_key has to be the URL of a
-# binary keyring (apt 1.1 and 1.4, changelog)
+# this apt is 0.8.16: deb822 files came with 0.9.14.3~exp1, Signed-By with 1.1~exp9 and armoured
+# keys with 1.4~beta1 (apt's changelog), so cloudstack_key has to be the URL of a binary keyring
 cloudstack_repository_file = "/etc/apt/sources.list.d/cloudstack.list"
 cloudstack_key_file = "/etc/apt/trusted.gpg.d/cloudstack.gpg"
 # guide, "Configuring the firewall": libvirt listens without TLS only
