@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 
 from kvmhost.facts.machine import Machine
-from kvmhost.findings import Finding, Outcome
+from kvmhost.findings import Finding, Outcome, few
 from kvmhost.settings import Settings
 
 Verdict = tuple[Outcome, str]
@@ -28,9 +28,27 @@ def findings(
         if machine:
             clusters[settings[name].preparation.cluster][name] = machine
     for members in clusters.values():
-        for name, finding in _of_cluster(members):
+        for name, finding in _of_cluster(settings, members):
             found[name].append(finding)
     return found
+
+
+def minor_differences(
+    settings: Mapping[str, Settings], machines: Mapping[str, Machine | None]
+) -> Iterator[str]:
+    """Yield a line for each cluster whose machines differ in the minor release.
+
+    Updates bring them together: it is worth knowing, and no reason to refuse anyone.
+    """
+    minors: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for name, machine in machines.items():
+        if machine and machine.release and (release := _supported(settings[name], machine)):
+            cluster = settings[name].preparation.cluster
+            minors[cluster, release][machine.release].append(name)
+    for (cluster, release), names in minors.items():
+        if len(names) > 1:
+            each = "; ".join(f"{minor} on {few(names[minor])}" for minor in sorted(names))
+            yield f"{cluster}: minor releases of {release} differ: {each}"
 
 
 def _of_host(settings: Settings, machine: Machine | None) -> list[Finding]:
@@ -50,13 +68,25 @@ def _distribution(settings: Settings, machine: Machine) -> Verdict:
 
 
 def _release(settings: Settings, machine: Machine) -> Verdict:
-    supported = settings.platform.releases
     if machine.release is None:
         return _untold("neither /etc/os-release nor /etc/redhat-release says it")
-    if not any(f"{machine.release}.".startswith(f"{release}.") for release in supported):
+    if _supported(settings, machine) is None:
         system = machine.system or machine.distribution
-        return "fails", f"{system} is {machine.release}, supported is {' or '.join(supported)}"
+        supported = " or ".join(settings.platform.releases)
+        return "fails", f"{system} is {machine.release}, supported is {supported}"
     return "holds", f"it is release {machine.release}"
+
+
+def _supported(settings: Settings, machine: Machine) -> str | None:
+    """Return the supported release that the machine has: 9 for 9.4 where 9 is supported."""
+    return next(
+        (
+            release
+            for release in settings.platform.releases
+            if f"{machine.release}.".startswith(f"{release}.")
+        ),
+        None,
+    )
 
 
 def _architecture(settings: Settings, machine: Machine) -> Verdict:
@@ -174,16 +204,18 @@ def _untold(reason: str) -> Verdict:
     return "unknown", f"could not be told, because {reason}"
 
 
-def _of_cluster(machines: Mapping[str, Machine]) -> Iterator[tuple[str, Finding]]:
+def _of_cluster(
+    settings: Mapping[str, Settings], machines: Mapping[str, Machine]
+) -> Iterator[tuple[str, Finding]]:
     """Yield a finding for each machine of a cluster: whether it is like most of them.
 
-    Hosts of a cluster must have the same release, and CPUs of the same type, count and feature
-    flags: guests migrate between them.
+    Hosts of a cluster must have the same release, as their group counts releases, and CPUs of the
+    same type, count and feature flags: guests migrate between them.
     """
     differences: dict[str, list[str]] = {name: [] for name in machines}
     untold: dict[str, list[str]] = {name: [] for name in machines}
     for trait, value_of in _TRAITS.items():
-        values = {name: value_of(machine) for name, machine in machines.items()}
+        values = {name: value_of(settings[name], machine) for name, machine in machines.items()}
         typical = _typical(values)
         for name, value in values.items():
             if value is None:
@@ -202,17 +234,17 @@ def _likeness(differences: list[str], untold: list[str]) -> Verdict:
     return "holds", "it is like the others of its cluster in this run"
 
 
-def _system(machine: Machine) -> str | None:
+def _system(settings: Settings, machine: Machine) -> str | None:
     if machine.distribution is None or machine.release is None:
         return None
-    return f"{machine.distribution} {machine.release}"
+    return f"{machine.distribution} {_supported(settings, machine) or machine.release}"
 
 
-_TRAITS: dict[str, Callable[[Machine], object]] = {
+_TRAITS: dict[str, Callable[[Settings, Machine], object]] = {
     "release": _system,
-    "CPU model": lambda machine: machine.cpu_model,
-    "CPU count": lambda machine: machine.cpu_count,
-    "CPU flags": lambda machine: machine.cpu_flags,
+    "CPU model": lambda _, machine: machine.cpu_model,
+    "CPU count": lambda _, machine: machine.cpu_count,
+    "CPU flags": lambda _, machine: machine.cpu_flags,
 }
 
 

@@ -50,7 +50,11 @@ def _refusal(run: State) -> str | None:
     logger.info("--> Checking every host before anything is changed...")
     machines = _machines(run, active, settings)
     found = checks.findings(settings, machines)
-    for line in (*report(checks.NAMES, found), *_not_compared(run, settings, machines)):
+    for line in (
+        *report(checks.NAMES, found),
+        *checks.minor_differences(settings, machines),
+        *_not_compared(run, settings, machines),
+    ):
         logger.info(line)
     return refusal(found)
 

@@ -132,6 +132,14 @@ def test_unlike_hosts_of_a_cluster_stop_all(tmp_path: Path) -> None:
     assert "CPU count is 8, but 16 on @fake/kvm1" in finished.output
 
 
+def test_minor_releases_of_a_cluster_may_differ(tmp_path: Path) -> None:
+    hosts = fakes(2)
+    answer(hosts, 2, MACHINE, machine(2, release="12.1"))
+    finished = run(tmp_path, hosts, PREFLIGHT, "-y")
+    assert finished.status == 0
+    assert "12 on @fake/kvm1; 12.1 on @fake/kvm2" in finished.output
+
+
 def test_the_json_of_a_run_stays_json(tmp_path: Path) -> None:
     finished = run(tmp_path, fakes(2), PREFLIGHT, "--dry", "--json")
     assert finished.status == 0

@@ -234,6 +234,32 @@ def test_unknown_hosts_are_not_the_measure() -> None:
     assert [finding.outcome for finding in found] == ["unknown", "unknown", "holds"]
 
 
+def of_el(*releases: str) -> tuple[list[Finding], list[str]]:
+    """Return what is found on EL hosts of one cluster, and what is worth knowing of them."""
+    data = {"distribution": ["rhel", "rocky"], "releases": ["8", "9"]}
+    hosts = range(1, len(releases) + 1)
+    everyone = load({f"kvm{number}": host_data(number, **data) for number in hosts})
+    machines = {
+        f"kvm{number}": replace(FIT, distribution="rocky", release=release)
+        for number, release in zip(hosts, releases, strict=True)
+    }
+    found = checks.findings(everyone, machines)
+    return [each[-1] for each in found.values()], [*checks.minor_differences(everyone, machines)]
+
+
+def test_minor_releases_may_differ_and_are_said() -> None:
+    found, remarks = of_el("9.5", "9.4", "9.5")
+    assert {finding.outcome for finding in found} == {"holds"}
+    assert remarks == ["cluster_a: minor releases of 9 differ: 9.4 on kvm2; 9.5 on kvm1, kvm3"]
+
+
+def test_major_releases_may_not_differ() -> None:
+    found, remarks = of_el("9.4", "8.10", "9.4")
+    assert [finding.outcome for finding in found] == ["holds", "fails", "holds"]
+    assert found[1].detail == "release is rocky 8, but rocky 9 on kvm1"
+    assert remarks == []
+
+
 def test_many_missing_flags_are_counted() -> None:
     many = replace(FIT, cpu_flags=FIT.cpu_flags and FIT.cpu_flags | set("abcdefgh"))
     assert of_cluster(FIT, many)[1].detail == "CPU flags have a b c d e f and 2 more, unlike kvm1"
