@@ -92,10 +92,10 @@ def _not_compared(
     run: State, settings: Mapping[str, Settings], machines: Mapping[str, Machine | None]
 ) -> Iterator[str]:
     """Yield a line for each cluster of this run that has hosts which could not be seen."""
-    clusters = {settings[name].preparation.cluster for name in machines}
+    seen = {settings[name].preparation.cluster for name in machines}
     unseen: dict[str, list[str]] = defaultdict(list)
-    for each in run.inventory:
-        if each.name not in machines and (cluster := each.data.get("cluster")) in clusters:
-            unseen[cluster].append(each.name)
+    for name, cluster in inventory.clusters(run).items():
+        if name not in machines and cluster in seen:
+            unseen[cluster].append(name)
     for cluster, names in unseen.items():
         yield f"{cluster}: not compared, because not in this run or not reached: {few(names)}"

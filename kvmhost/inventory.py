@@ -1,17 +1,17 @@
 """The settings of the hosts of this run, from pyinfra's inventory."""
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyinfra import host
 from pyinfra.api import DeployError
 from pyinfra.api.arguments import all_global_arguments
 from pyinfra.connectors.ssh import SSHConnector
 
-from kvmhost.settings import Settings, SettingsError, load
+from kvmhost.settings import Settings, SettingsError, cluster_of, load
 
 if TYPE_CHECKING:
-    from pyinfra.api import State
+    from pyinfra.api import Host, State
 
 PYINFRA_KEYS = frozenset(
     [*SSHConnector.data_meta, *(argument for argument, _ in all_global_arguments())]
@@ -37,9 +37,19 @@ def run_settings(run: "State") -> dict[str, Settings]:
     Raises DeployError like `settings`.
     """
     hosts = [each for each in run.inventory if run.is_host_in_limit(each)]
-    data = {each.name: each.data.dict() for each in hosts}  # type: ignore[no-untyped-call]
+    data = {each.name: _data(each) for each in hosts}
     connector_keys = frozenset().union(*(each.connector_cls.data_meta for each in hosts))
     try:
         return load(data, PYINFRA_KEYS | connector_keys)
     except SettingsError as error:
         raise DeployError(str(error)) from error
+
+
+def clusters(run: "State") -> dict[str, str | None]:
+    """Return the cluster of every host of the inventory, by name, whether in this run or not."""
+    return {each.name: cluster_of(_data(each)) for each in run.inventory}
+
+
+def _data(host: "Host") -> dict[str, Any]:
+    merged: dict[str, Any] = host.data.dict()  # type: ignore[no-untyped-call]
+    return merged

@@ -428,6 +428,15 @@ def load(
     return settings
 
 
+def cluster_of(data: Mapping[str, object]) -> str | None:
+    """Return the cluster of a host whose settings need not be usable; None if it names none.
+
+    data: the merged inventory and group data of the host.
+    """
+    cluster = data.get("cluster")
+    return cluster if isinstance(cluster, str) else None
+
+
 def _load_host(given: Mapping[str, object], other_keys: Set[str]) -> Settings | list[Problem]:
     known = KEYS.keys() | other_keys
     problems = [_unknown(key, given[key], known) for key in given if key not in KEYS]

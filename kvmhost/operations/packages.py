@@ -24,6 +24,12 @@ _APT = (
 )
 """Configuration files that someone has changed stay: they are not the package's to replace."""
 
+_RENEW = "-o APT::Update::Error-Mode=any update"
+"""A repository that cannot be read fails the host; by itself apt-get goes on with old lists.
+
+apt knows that since 2.1.16; before, the option says nothing to it.
+"""
+
 _DNF = (
     "end=$(($(date +%s) + {timeout})); "
     "until {manager} -y -q --setopt=exit_on_lock=1 {command}; do status=$?; "
@@ -50,7 +56,7 @@ def installed(packages: tuple[str, ...], platform: Platform) -> Commands:
     missing = [package for package in packages if package not in present]
     if missing:
         if platform.package_manager == "apt":
-            yield StringCommand(_command(platform, "update"))
+            yield StringCommand(_command(platform, _RENEW))
         yield StringCommand(_command(platform, f"install {join(missing)}"))
 
 
@@ -95,8 +101,7 @@ def updated(platform: Platform) -> Commands:
     """
     pending = host.get_fact(Updates, manager=platform.package_manager)
     if pending and pending.age > _DAY:
-        update = _command(platform, "-o APT::Update::Error-Mode=any update")
-        yield StringCommand(f"{update} && touch {LISTS_RENEWED}")
+        yield StringCommand(f"{_command(platform, _RENEW)} && touch {LISTS_RENEWED}")
         pending = host.get_fact(Updates, manager=platform.package_manager)
     if pending is None:
         yield from unknown("the list of updates")
