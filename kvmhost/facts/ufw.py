@@ -26,13 +26,22 @@ class Ufw:
     allowed: frozenset[Allowed]
 
 
+_SHOW_ADDED = (
+    "{ ufw show added 2>/dev/null || sed -n "
+    r"-e 's|^\(### tuple ### allow tcp [0-9:]* 0.0.0.0/0 any\) 0.0.0.0/0 in$|\1 any in|' "
+    r"-e 's|^### tuple ### allow tcp \([0-9:]*\) 0.0.0.0/0 any \(.*\) in$"
+    r"|ufw allow from \2 to any port \1 proto tcp|p' /lib/ufw/user.rules; }"
+)
+"""What `ufw show added` says, or would say: ufw has it since 0.33 only, and its rules before."""
+
+
 class Rules(FactBase[Ufw | None]):
     """The TCP ports that ufw opens; None when the host did not answer."""
 
     @override
     def command(self) -> str:
         return (
-            "if command -v ufw >/dev/null; then echo installed; ufw status; ufw show added; "
+            f"if command -v ufw >/dev/null; then echo installed; ufw status; {_SHOW_ADDED}; "
             "else echo absent; fi"
         )
 
