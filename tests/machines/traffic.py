@@ -14,7 +14,7 @@ def reaches(source: Node, source_bridge: str, target: Node, target_bridge: str) 
     source.run(f"ip address replace 198.18.0.1/24 dev {source_bridge}")
     target.run(f"ip address replace 198.18.0.2/24 dev {target_bridge}")
     try:
-        ping = f"ping -q -c 3 -i 0.3 -W 1 -I {source_bridge} 198.18.0.2"
+        ping = f"ping -q -c 1 -w 8 -I {source_bridge} 198.18.0.2"
         return source.run(ping, check=False).returncode == 0
     finally:
         source.run(f"ip address delete 198.18.0.1/24 dev {source_bridge}")
