@@ -119,13 +119,15 @@ def _virtualization(settings: Settings, machine: Machine) -> Verdict:
 
 
 def _nic(settings: Settings, machine: Machine) -> Verdict:
-    uplink = settings.network.uplink
+    nics = settings.network.nics
+    key = "uplink" if settings.network.bond is None else "uplink_bond"
     if machine.interfaces is None:
         return _untold("/sys/class/net shows no interface")
-    if uplink not in machine.interfaces:
+    if missing := [nic for nic in nics if nic not in machine.interfaces]:
         others = ", ".join(sorted(machine.interfaces - {"lo"})) or "none"
-        return "fails", f"there is no {uplink}, which uplink names; there is: {others}"
-    return "holds", f"there is {uplink}"
+        absent = " and no ".join(missing)
+        return "fails", f"there is no {absent}, which {key} names; there is: {others}"
+    return "holds", f"there is {' and '.join(nics)}"
 
 
 def _undoing(settings: Settings, machine: Machine) -> Verdict:

@@ -308,7 +308,17 @@ class Bridging(Concern):
     ovs_bridge: StrictStr = Field(
         default="cloudbr", description="the Open vSwitch bridge that holds the uplink"
     )
-    uplink: StrictStr = Field(default="eth0", description="the NIC that carries the VLANs")
+    uplink: StrictStr = Field(
+        default="eth0", description="the NIC or the bond that carries the VLANs"
+    )
+    uplink_bond: tuple[StrictStr, ...] = Field(
+        default=(),
+        description="the NICs of which the uplink is made as a bond; empty: the uplink is there",
+    )
+    bond_mode: Literal["active-backup", "802.3ad"] = Field(
+        default="active-backup",
+        description="how that bond uses its NICs; 802.3ad: LACP, which the switch has to speak too",
+    )
     mtu: StrictInt | None = Field(
         default=None, description="bytes, on every layer; None: left as it is"
     )

@@ -3,14 +3,23 @@
 from pyinfra.api import deploy
 
 from kvmhost import inventory
+from kvmhost.network.model import Network
 from kvmhost.operations import files, network, packages
 
-PACKAGES = {
+_PACKAGES = {
     "ifupdown": ("bridge-utils", "ifupdown", "vlan"),
     "netplan": ("netplan.io",),
     "networkmanager": ("NetworkManager",),
     "ifcfg": ("bridge-utils", "initscripts"),
 }
+_BOND_PACKAGES = {"ifupdown": ("ifenslave",)}
+"""What a back end needs for a bond besides."""
+
+
+def needed(network: Network, backend: str) -> tuple[str, ...]:
+    """Name the packages that a back end needs for the network."""
+    bond = _BOND_PACKAGES.get(backend, ()) if network.bond else ()
+    return (*_PACKAGES[backend], *bond)
 
 
 @deploy("Native bridges")
@@ -22,7 +31,7 @@ def bridges_native() -> None:
         return
     packages.installed(
         name="Install what the network's back end needs",
-        packages=PACKAGES[backend],
+        packages=needed(settings.network, backend),
         platform=settings.platform,
     )
     files.absent(

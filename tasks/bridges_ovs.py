@@ -4,7 +4,7 @@ from pyinfra.api import deploy
 
 from kvmhost import inventory, templates
 from kvmhost.operations import files, modules, network, packages, services
-from tasks.bridges_native import PACKAGES
+from tasks.bridges_native import needed
 
 OPENVSWITCH = {"apt": "openvswitch-switch", "dnf": "openvswitch", "yum": "openvswitch"}
 """The name of Open vSwitch's package, and of its service, by package manager."""
@@ -21,7 +21,7 @@ def bridges_ovs() -> None:
     openvswitch = OPENVSWITCH[settings.platform.package_manager]
     packages.installed(
         name="Install Open vSwitch",
-        packages=(openvswitch, *PACKAGES[backend]),
+        packages=(openvswitch, *needed(settings.network, backend)),
         platform=settings.platform,
     )
     services.enabled(

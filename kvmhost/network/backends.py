@@ -10,7 +10,7 @@ from kvmhost.network.change import Change, Present, Steps
 from kvmhost.network.files import File
 from kvmhost.network.interfaces import Interface, conflicts
 from kvmhost.network.model import Network
-from kvmhost.network.observed import differences, mending
+from kvmhost.network.observed import differences, is_mended_by_links, mending
 
 _SWITCH = "/etc/openvswitch/conf.db"
 
@@ -100,13 +100,13 @@ class Difference:
     def mend(self, without: Collection[object] = ()) -> str:
         """Return the ip-link(8) commands for what a back end leaves as it is."""
         kept = [link for link in self.present.addresses if link.get("ifname") not in without]
-        return "".join(f"{join(('ip', 'link', *words))}\n" for words in self._words(kept))
+        words = mending(self.network, kept)
+        return "".join(f"{join(('ip', 'link', *each))}\n" for each in words)
 
     @property
     def is_mended_by_links(self) -> bool:
         """Whether those commands alone do it."""
-        words = self._words(self.present.addresses)
-        return all(each[0] == "set" for each in words) and len(words) == len(self.kernel)
+        return is_mended_by_links(self.network, self.present.addresses, self.present.routes)
 
     @property
     def unmended(self) -> frozenset[str]:
@@ -116,9 +116,6 @@ class Difference:
         existing = {link.get("ifname") for link in self.present.addresses}
         missing = self.network.names - existing
         return missing if self.is_of_files else self.network.names
-
-    def _words(self, links: Iterable[Mapping[str, object]]) -> tuple[tuple[str, ...], ...]:
-        return mending(self.network, links)
 
     def change(self, way: Way) -> Change:
         """Return the whole change, with Open vSwitch's part before what the back end enters."""
@@ -159,7 +156,7 @@ def _ifupdown(difference: Difference) -> Way:
     made = [
         each.name
         for each in reversed(difference.network.interfaces)
-        if each.name not in existing and not each.is_ovs_bridge
+        if each.name not in existing and each.kind != "ethernet" and not each.is_ovs_bridge
     ]
     return Way(
         forth=Steps(
@@ -293,8 +290,9 @@ def _ifdown(changes: ifcfg.Changes) -> str:
     )
     # ifdown fails on what is down already.
     down = _tolerant(_each("ifdown", changes.down))
-    bridges = (
-        f"if [ -e /sys/class/net/{name}/bridge ]; then ip link delete {name}; fi\n"
-        for name in changes.bridges
+    deleted = (
+        f"if [ -e /sys/class/net/{name}/bridge ] || [ -e /sys/class/net/{name}/bonding ]; then\n"
+        f"    ip link delete {name}\nfi\n"
+        for name in changes.deleted
     )
-    return "".join((*flushed, down, *bridges))
+    return "".join((*flushed, down, *deleted))

@@ -18,6 +18,7 @@ from pathlib import PurePosixPath
 from kvmhost.network import ovs
 from kvmhost.network.files import File
 from kvmhost.network.interfaces import (
+    MIIMON,
     Address,
     AddressWithPrefix,
     Interface,
@@ -53,8 +54,11 @@ _IGNORED = re.compile(r".*(~|\.bak|\.old|\.orig|\.rpmnew|\.rpmorig|\.rpmsave|-ra
 _TRAILING = re.compile(r"\d*$")
 _PLAIN = re.compile(r"[\w.:/=-]*")  # what needs no shell to be read
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.S)
-# What makes the uplink the device that it is, and is not ours to say.
-_CARRIED = ("HWADDR", "MACADDR", "BONDING_OPTS", "ETHTOOL_OPTS")
+# What makes a device what it is, and is not ours to say.
+_CARRIED = {
+    "ethernet": ("HWADDR", "MACADDR", "BONDING_OPTS", "ETHTOOL_OPTS"),
+    "bond": ("MACADDR",),
+}
 
 Variables = Mapping[str, str]
 
@@ -63,12 +67,12 @@ Variables = Mapping[str, str]
 class Changes:
     """What is done with which interface, in order.
 
-    With the old files in place, `ifdown` stops what is in `down`. `bridges` are native ones that
-    have to go then: ifdown leaves them while a guest is in them, and EL 8's ifup fails on one
-    that is there with STP. On a bridge of Open vSwitch, ifdown would delete it with all ports, and
-    ifup passes over one that is up: those in `flushed` are to lose their addresses and be set
-    down only, and those in `dropped` are to leave Open vSwitch. With the new files, `ifup`
-    starts what is in `up`.
+    With the old files in place, `ifdown` stops what is in `down`. `deleted` are native bridges
+    and bonds that have to go then: ifdown leaves a bond, and a bridge while a guest is in it, and
+    EL 8's ifup fails on a bridge that is there with STP. On a bridge of Open vSwitch, ifdown would
+    delete it with all ports, and ifup passes over one that is up: those in `flushed` are to lose
+    their addresses and be set down only, and those in `dropped` are to leave Open vSwitch. With
+    the new files, `ifup` starts what is in `up`.
 
     `down` and `up` have the names of files, without "ifcfg-": by an interface's name, the network
     scripts may find the file of another interface with the same MAC address. Aliases come and go
@@ -76,7 +80,7 @@ class Changes:
     """
 
     down: tuple[str, ...] = ()
-    bridges: tuple[str, ...] = ()
+    deleted: tuple[str, ...] = ()
     flushed: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     up: tuple[str, ...] = ()
@@ -85,16 +89,12 @@ class Changes:
 def render(network: Network, existing: Mapping[str, str]) -> tuple[File, ...]:
     """Render a file for each of our interfaces.
 
-    `existing` maps the paths on the host that match `PATHS` to their text. Of the uplink's
-    present file, the MAC addresses and what makes it a bond go over into ours.
+    `existing` maps the paths on the host that match `PATHS` to their text. Of the present file of
+    a NIC, the MAC addresses and what makes it a bond go over into ours.
     """
-    carried = {
-        key: value
-        for path, variables in files(existing).items()
-        if device(path, variables) == network.uplink
-        for key, value in variables.items()
-        if key in _CARRIED
-    }
+    carried: dict[str, dict[str, str]] = {}
+    for path, variables in files(existing).items():
+        carried.setdefault(device(path, variables), {}).update(variables)
     return tuple(
         File(_path(name), _HEADER + _text(variables))
         for name, variables in _rendered(network, carried).items()
@@ -144,10 +144,10 @@ def changes(
     restarted = with_all_above(differing | also, (*lower, *upper))
     stopped = [name for name in reversed(bottom_up(lower)) if name in restarted & old.keys()]
     flushed = [name for name in stopped if _is_ovs(old[name])]
-    native = {each.name for each in (*lower, *upper) if each.stp is not None}
+    made = {each.name for each in (*lower, *upper) if each.stp is not None or each.kind == "bond"}
     return Changes(
         down=tuple(file for name in stopped if name not in flushed for file in old[name]),
-        bridges=tuple(sorted(native & restarted)),
+        deleted=tuple(sorted(made & restarted)),
         flushed=tuple(flushed),
         dropped=tuple(name for name in flushed if not _is_ovs(new.get(name, {}))),
         up=tuple(
@@ -182,9 +182,9 @@ def _path(name: str) -> str:
     return f"{DIRECTORY}/ifcfg-{name}"
 
 
-def _rendered(network: Network, carried: Variables) -> dict[str, dict[str, str]]:
-    bridge_of = {
-        port: interface.name
+def _rendered(network: Network, existing: Mapping[str, Variables]) -> dict[str, dict[str, str]]:
+    upper = {
+        port: interface
         for interface in network.interfaces
         if not interface.is_ovs_bridge
         for port in interface.ports
@@ -192,14 +192,15 @@ def _rendered(network: Network, carried: Variables) -> dict[str, dict[str, str]]
     rendered = {}
     for interface in network.interfaces:
         variables = {"DEVICE": interface.name}
-        if interface.name == network.uplink:
-            variables |= carried
+        present = existing.get(interface.name, {})
+        carried = _CARRIED.get(interface.kind, ())
+        variables |= {key: value for key, value in present.items() if key in carried}
         variables |= {"ONBOOT": "yes", "BOOTPROTO": "none", "NM_CONTROLLED": "no"}
         variables |= _kind(interface, "BONDING_OPTS" in variables) | _addressing(interface)
         if interface.mtu is not None:
             variables["MTU"] = str(interface.mtu)
-        if interface.name in bridge_of:
-            variables["BRIDGE"] = bridge_of[interface.name]
+        if interface.name in upper:
+            variables |= _port(upper[interface.name])
         rendered[interface.name] = variables
     if network.ovs_bridge is not None:
         for name, variables in _ovs_variables(network).items():
@@ -214,6 +215,9 @@ def _kind(interface: Interface, is_bond: bool) -> dict[str, str]:
         return {"HOTPLUG": "no", "TYPE": "Ethernet", "VLAN": "yes"}
     if interface.kind == "ethernet":
         return {"HOTPLUG": "no", "TYPE": "Bond" if is_bond else "Ethernet"}
+    if interface.kind == "bond":
+        options = f"mode={interface.bond_mode} miimon={MIIMON}"
+        return {"HOTPLUG": "no", "TYPE": "Bond", "BONDING_MASTER": "yes", "BONDING_OPTS": options}
     delay = interface.forward_delay or 0
     return {
         "TYPE": "Bridge",
@@ -222,6 +226,12 @@ def _kind(interface: Interface, is_bond: bool) -> dict[str, str]:
         # EL 8 hands DELAY to ip-link(8), which counts in hundredths of a second, as sysfs does.
         "BRIDGING_OPTS": f"forward_delay={delay * 100}",
     }
+
+
+def _port(upper: Interface) -> dict[str, str]:
+    if upper.kind == "bond":
+        return {"MASTER": upper.name, "SLAVE": "yes"}
+    return {"BRIDGE": upper.name}
 
 
 def _addressing(interface: Interface) -> dict[str, str]:
@@ -304,7 +314,7 @@ def _interface(name: str, variables: Variables, ports: tuple[str, ...]) -> Inter
     mtu = variables.get("MTU")
     return replace(
         _link(name, variables),
-        ports=ports,
+        ports=tuple(sorted(ports)),
         mtu=None if mtu is None else int(mtu),
         dhcp=variables.get("BOOTPROTO", "").lower() in ("dhcp", "bootp"),
         addresses=tuple(_addresses(variables)),
@@ -332,6 +342,9 @@ def _link(name: str, variables: Variables) -> Interface:
             parent=variables.get("PHYSDEV") or name.rpartition(".")[0],
             tag=int(variables.get("VID") or variables.get("VLAN_ID") or _TRAILING.findall(name)[0]),
         )
+    if type_ == "bond" or "BONDING_OPTS" in variables:
+        options = dict(re.findall(r"(\w+)=(\S+)", variables.get("BONDING_OPTS", "")))
+        return Interface(name, "bond", bond_mode=options.get("mode"))
     return Interface(name, "ethernet")
 
 

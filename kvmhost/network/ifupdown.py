@@ -1,11 +1,13 @@
-"""The network as ifupdown's /etc/network/interfaces, with the packages bridge-utils and vlan.
+"""The network as ifupdown's /etc/network/interfaces, with what other packages add to it.
+
+They are bridge-utils, vlan and, for a bond, ifenslave.
 
 With Open vSwitch the stanzas only bring up and address what its own database defines and its
 service has made before: openvswitch-switch's own integration would delete a bridge, with
 the guests' ports, on every ifdown.
 
-Sources: interfaces(5), bridge-utils-interfaces(5), vlan-interfaces(5) and the guide's
-"Configure in Ubuntu".
+Sources: interfaces(5), bridge-utils-interfaces(5), vlan-interfaces(5), ifenslave's README.Debian
+and the guide's "Configure in Ubuntu".
 """
 
 import re
@@ -14,7 +16,13 @@ from dataclasses import asdict, dataclass, replace
 from ipaddress import ip_address, ip_interface
 
 from kvmhost.network.files import File
-from kvmhost.network.interfaces import AddressWithPrefix, Interface, bottom_up, with_all_above
+from kvmhost.network.interfaces import (
+    MIIMON,
+    AddressWithPrefix,
+    Interface,
+    bottom_up,
+    with_all_above,
+)
 from kvmhost.network.model import Labels, Network
 
 INTERFACES = "/etc/network/interfaces"
@@ -27,7 +35,7 @@ _LOOPBACK = "auto lo\niface lo inet loopback\n"
 _LINE = re.compile(r"[ \t]*#.*\n?|(?:.*\\\n)*.*\n?")
 _SELECTOR = re.compile(r"auto|allow-.*|no-auto-down|no-scripts")
 _KEYWORD = re.compile(rf"{_SELECTOR.pattern}|iface|mapping|rename|source|source-directory")
-_CARRIED = re.compile(r"bond-.*|hwaddress")
+_BOND_OPTION = re.compile(r"bond-.*")
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,7 @@ def render(network: Network, existing: Mapping[str, str]) -> tuple[File, ...]:
     """Render /etc/network/interfaces, and each other file that must let go of our interfaces.
 
     `existing` maps the paths on the host that match `PATHS` to their text. Of the uplink's
-    present stanza, the options that make it a bond and its MAC address go over into ours.
+    present stanza, its MAC address goes over into ours, and what makes it a bond unless we do.
     """
     main = existing.get(INTERFACES, "")
     others = (
@@ -59,7 +67,7 @@ def render(network: Network, existing: Mapping[str, str]) -> tuple[File, ...]:
         for path, text in existing.items()
         if path != INTERFACES and (kept := _without(text, network.claims)) != text
     )
-    carried = _carried(existing.values(), network.uplink)
+    carried = _carried(existing.values(), network)
     return File(INTERFACES, merge(main, network, carried)), *others
 
 
@@ -95,7 +103,8 @@ def parse(existing: Mapping[str, str]) -> tuple[Interface, ...]:
     for upper in queue:
         for name in upper.below:
             if name not in interfaces:
-                mtu = upper.mtu if upper.kind == "bridge" else None  # as bridge-utils sets it
+                # as bridge-utils does it for its ports, and the kernel for a bond's
+                mtu = upper.mtu if upper.kind in ("bridge", "bond") else None
                 interfaces[name] = replace(_link(name, {}), mtu=mtu)
                 queue.append(interfaces[name])
     return tuple(interfaces.values())
@@ -154,14 +163,14 @@ def _stanzas(text: str) -> Iterator[_Stanza]:
         yield stanza
 
 
-def _carried(texts: Iterable[str], uplink: str) -> dict[str, str]:
+def _carried(texts: Iterable[str], network: Network) -> dict[str, str]:
     return {
         option: value
         for text in texts
         for stanza in _stanzas(text)
-        if stanza.name == uplink
+        if stanza.name == network.uplink
         for option, value in stanza.options
-        if _CARRIED.fullmatch(option)
+        if option == "hwaddress" or (network.bond is None and _BOND_OPTION.fullmatch(option))
     }
 
 
@@ -188,13 +197,15 @@ def _terminated(text: str) -> str:
 
 
 def _rendered(network: Network, carried: Mapping[str, str]) -> Iterator[str]:
-    """Render the stanzas, none for what the others imply: VLAN ports and a plain uplink."""
+    """Render the stanzas, none for what the others imply: ports and a plain uplink."""
     for interface in network.interfaces:
         options = _options(interface)
         implied = interface.kind == "vlan" and not interface.addresses
         if interface.name == network.uplink:
             options = {**carried, **options}
             implied = network.bridge_type == "native" and not options
+        elif interface.kind == "ethernet":
+            implied = True  # a bond's NIC
         if not implied:
             yield _stanza_text(interface, options, _comment(interface.name, network.labels))
 
@@ -210,6 +221,10 @@ def _options(interface: Interface) -> dict[str, str]:
         options["dns-nameservers"] = " ".join(map(str, interface.dns_servers))
     if interface.dns_search:
         options["dns-search"] = " ".join(interface.dns_search)
+    if interface.kind == "bond":
+        options["bond-slaves"] = " ".join(interface.ports)
+        options["bond-mode"] = str(interface.bond_mode)
+        options["bond-miimon"] = str(MIIMON)
     if interface.stp is not None:  # only native bridges say it
         options["bridge_ports"] = " ".join(interface.ports)
         options["bridge_fd"] = str(interface.forward_delay)
@@ -299,4 +314,7 @@ def _link(name: str, options: Mapping[str, str]) -> Interface:
     if "vlan-raw-device" in options and name.removeprefix("vlan").isdigit():
         tag = name.removeprefix("vlan")
         return Interface(name, "vlan", parent=options["vlan-raw-device"], tag=int(tag))
-    return Interface(name, "ethernet", ports=tuple(_values(options, "bond-slaves")))
+    if any(map(_BOND_OPTION.fullmatch, options)) and "bond-master" not in options:
+        nics = sorted(nic for nic in _values(options, "bond-slaves") if nic != "none")
+        return Interface(name, "bond", ports=tuple(nics), bond_mode=options.get("bond-mode"))
+    return Interface(name, "ethernet")

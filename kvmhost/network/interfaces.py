@@ -9,7 +9,10 @@ from typing import Literal
 
 Address = IPv4Address | IPv6Address
 AddressWithPrefix = IPv4Interface | IPv6Interface
-Kind = Literal["ethernet", "vlan", "bridge"]
+Kind = Literal["ethernet", "bond", "vlan", "bridge"]
+
+MIIMON = 100
+"""Milliseconds between two looks of a bond at its NICs' links (the kernel's bonding.rst)."""
 
 
 @dataclass(frozen=True)
@@ -17,8 +20,9 @@ class Interface:
     """One interface and what sits on it; None and () mean that nothing is said about it.
 
     A VLAN interface has a `parent` and a `tag`; so has an Open vSwitch fake bridge, whose parent
-    is the main bridge. What is neither VLAN interface nor bridge is "ethernet", a bond included,
-    whose `ports` are its NICs. `forward_delay` is in seconds, `mtu` in bytes.
+    is the main bridge. The `ports` of a bond are its NICs, sorted, and `bond_mode` is the
+    kernel's name for how it uses them. What is none of these is "ethernet". `forward_delay` is
+    in seconds, `mtu` in bytes.
     """
 
     name: str
@@ -26,6 +30,7 @@ class Interface:
     parent: str | None = None
     tag: int | None = None
     ports: tuple[str, ...] = ()
+    bond_mode: str | None = None
     stp: bool | None = None
     forward_delay: int | None = None
     mtu: int | None = None
@@ -79,6 +84,8 @@ def _clashes(ours: Mapping[str, Interface], other: Interface) -> Iterator[str]:
             yield f"{other.name} has {name} as a port."
         if interface.kind == other.kind == "vlan" and _vlan(interface) == _vlan(other):
             yield f"{other.name} is VLAN {other.tag} on {other.parent} already."
+        if interface.kind == "bond" and other.parent in interface.ports:
+            yield f"{other.name} is built on {other.parent}, which {name} takes."
         for address in {address.ip for address in interface.addresses}:
             if address in {found.ip for found in other.addresses}:
                 yield f"{other.name} has our address {address}."

@@ -18,6 +18,7 @@ from kvmhost.network.interfaces import Address, Interface
 from kvmhost.problem import Problem
 
 BridgeType = Literal["native", "openvswitch"]
+BondMode = Literal["active-backup", "802.3ad"]
 
 _LINUX_NAME = 15
 _CLOUDSTACK_NIC = 8  # br<nic>-<vlan> has to fit into Linux's 15 characters
@@ -28,8 +29,10 @@ _MTUS = range(1280, 9217)
 _NIC = re.compile(
     r"(eth|bond|team|vlan|vx|em|ens|eno|enp|enx|p\d+p\d+|dummy|vni|enc)[A-Za-z0-9_-]*"
 )
-# With a dot, or as "vlan" and a number, ifupdown takes a bridge for a VLAN interface.
-_BRIDGE = re.compile(r"(?!vlan\d)[A-Za-z][A-Za-z0-9_-]*")
+# With a dot, or as "vlan" and a number, ifupdown takes any device for a VLAN interface.
+_PLAIN = re.compile(r"(?!vlan\d)[A-Za-z][A-Za-z0-9_-]*")
+# The names of bonds on which ifupdown's scripts, from Debian's package vlan, know a VLAN.
+_BOND = re.compile(r"bond\d+")
 _DOMAIN_LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 
 
@@ -46,7 +49,8 @@ class NetworkKeys:
     """The flat settings of one host's network.
 
     Addresses are text ("192.168.42.11/24"), tags are 802.1Q VLAN ids with None for untagged,
-    `mtu` is in bytes and `bridge_forward_delay` in seconds. `management_interface` None means
+    `mtu` is in bytes and `bridge_forward_delay` in seconds. `uplink_bond` names the NICs of
+    which the uplink is made; none means that the uplink is there. `management_interface` None means
     the VLAN interface `<uplink>.<management_vlan>`, or the uplink where that tag is None too.
     `management_label` None means the management interface.
     """
@@ -55,6 +59,8 @@ class NetworkKeys:
     gateway: str
     bridges: Mapping[str, int | None]
     uplink: str = "eth0"
+    uplink_bond: Sequence[str] = ()
+    bond_mode: BondMode = "active-backup"
     mtu: int | None = None
     management_vlan: int | None = None
     management_interface: str | None = None
@@ -88,6 +94,14 @@ class Bridge:
 
 
 @dataclass(frozen=True)
+class Bond:
+    """How the uplink is made of NICs, named in the order of the alphabet."""
+
+    nics: tuple[str, ...]
+    mode: BondMode
+
+
+@dataclass(frozen=True)
 class Labels:
     """CloudStack's traffic labels: the interface that carries each kind of traffic."""
 
@@ -100,12 +114,14 @@ class Labels:
 class Network:
     """A valid network, made by `build`.
 
+    `bond` is None where the uplink is found as it is, be it a NIC or a bond of someone else's.
     `management` names the interface with the address; `management_vlan` is its tag where it is
     a VLAN interface, and None where it is a bridge or the uplink. `mtu` is in bytes and goes for
     every layer, `forward_delay` is in seconds. `ovs_bridge` is None with native bridges.
     """
 
     uplink: str
+    bond: Bond | None
     mtu: int | None
     bridges: tuple[Bridge, ...]
     management: str
@@ -124,11 +140,17 @@ class Network:
         """The value of `network.bridge.type` in agent.properties."""
         return "native" if self.ovs_bridge is None else "openvswitch"
 
+    @property
+    def nics(self) -> tuple[str, ...]:
+        """The interfaces that have to be there beforehand."""
+        return (self.uplink,) if self.bond is None else self.bond.nics
+
     @cached_property
     def interfaces(self) -> tuple[Interface, ...]:
         """Every interface of this network, each after those that it is built on."""
         plain = (
-            Interface(self.uplink, "ethernet"),
+            *(Interface(nic, "ethernet") for nic in self.nics),
+            *self._bond_interface(),
             *self._management_vlan_interface(),
             *(self._native_bridges() if self.ovs_bridge is None else self._ovs_bridges()),
         )
@@ -144,10 +166,15 @@ class Network:
         """The names of `interfaces`, and of the VLAN interfaces that would compete with them.
 
         An installer may have put the management address on eth0.100, which has to go when a
-        bridge takes VLAN 100 over.
+        bridge takes VLAN 100 over, or a bond takes eth0.
         """
-        tags = (bridge.tag for bridge in self.bridges if bridge.tag is not None)
-        return self.names | {port_name(self.uplink, tag) for tag in tags}
+        tags = {self.management_vlan, *(bridge.tag for bridge in self.bridges)}
+        lower = (self.uplink, *self.nics)
+        return self.names | {port_name(name, tag) for name in lower for tag in tags}
+
+    def _bond_interface(self) -> Iterator[Interface]:
+        if self.bond is not None:
+            yield Interface(self.uplink, "bond", ports=self.bond.nics, bond_mode=self.bond.mode)
 
     def _management_vlan_interface(self) -> Iterator[Interface]:
         if self.management_vlan is not None:
@@ -204,6 +231,7 @@ def build(keys: NetworkKeys) -> Network:
     on_bridge = keys.management in keys.bridges
     return Network(
         uplink=keys.uplink,
+        bond=Bond(tuple(sorted(keys.uplink_bond)), keys.bond_mode) if keys.uplink_bond else None,
         mtu=keys.mtu,
         bridges=tuple(Bridge(name, tag) for name, tag in keys.bridges.items()),
         management=keys.management,
@@ -223,6 +251,7 @@ def problems(keys: NetworkKeys) -> tuple[Problem, ...]:
     """Say everything that is wrong with the keys; nothing, if they describe a network."""
     rules = (
         _uplink,
+        _bond,
         _mtu,
         _bridge_names,
         _bridge_tags,
@@ -256,6 +285,21 @@ def _uplink(keys: NetworkKeys) -> Iterator[Problem]:
         yield Problem("uplink", keys.uplink, f"a name of at most {_LINUX_NAME} characters")
 
 
+def _bond(keys: NetworkKeys) -> Iterator[Problem]:
+    if keys.uplink_bond and not _BOND.fullmatch(keys.uplink):
+        yield Problem(
+            "uplink", keys.uplink, "bond and a number, such as bond0, because uplink_bond makes it"
+        )
+    taken = {keys.uplink, "lo"}
+    for nic in keys.uplink_bond:
+        if not _PLAIN.fullmatch(nic) or len(nic) > _LINUX_NAME:
+            accepted = f"a NIC's name: at most {_LINUX_NAME} letters, digits, - and _"
+            yield Problem("uplink_bond", nic, accepted)
+        elif nic in taken:
+            yield Problem("uplink_bond", nic, f"NICs that differ from each other and {keys.uplink}")
+        taken.add(nic)
+
+
 def _mtu(keys: NetworkKeys) -> Iterator[Problem]:
     if keys.mtu is not None and keys.mtu not in _MTUS:
         yield Problem("mtu", keys.mtu, f"{_MTUS[0]} to {_MTUS[-1]} bytes, or None")
@@ -264,16 +308,16 @@ def _mtu(keys: NetworkKeys) -> Iterator[Problem]:
 def _bridge_names(keys: NetworkKeys) -> Iterator[Problem]:
     for name in keys.bridges:
         yield from _bridge_name("bridges", name, keys.uplink)
-        if name in (keys.uplink, keys.default_management):
+        if name in (keys.uplink, *keys.uplink_bond, keys.default_management):
             yield Problem("bridges", name, f"another name than the interface {name}")
     if keys.bridge_type == "openvswitch":
         yield from _bridge_name("ovs_bridge", keys.ovs_bridge, keys.uplink)
-        if keys.ovs_bridge in (keys.uplink, *keys.bridges):
+        if keys.ovs_bridge in (keys.uplink, *keys.uplink_bond, *keys.bridges):
             yield Problem("ovs_bridge", keys.ovs_bridge, "a name that is no bridge's or NIC's yet")
 
 
 def _bridge_name(key: str, name: str, uplink: str) -> Iterator[Problem]:
-    if not _BRIDGE.fullmatch(name) or len(name) > _LINUX_NAME:
+    if not _PLAIN.fullmatch(name) or len(name) > _LINUX_NAME:
         yield Problem(
             key,
             name,

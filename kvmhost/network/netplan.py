@@ -14,7 +14,14 @@ from typing import Any
 import yaml
 
 from kvmhost.network.files import File
-from kvmhost.network.interfaces import Address, AddressWithPrefix, Interface, Kind, bottom_up
+from kvmhost.network.interfaces import (
+    MIIMON,
+    Address,
+    AddressWithPrefix,
+    Interface,
+    Kind,
+    bottom_up,
+)
 from kvmhost.network.model import Network
 
 OWN_FILE = "/etc/netplan/60-cloudstack.yaml"
@@ -23,8 +30,12 @@ PATHS = ("/etc/netplan/*.yaml",)
 # netplan warns of files that others can read, because they may hold secrets.
 _MODE = 0o600
 _HEADER = "# CloudStack network (what stands here is overwritten)\n"
-# What makes the uplink the device that it is, and is not ours to say.
-_CARRIED = ("match", "set-name", "macaddress", "wakeonlan", "interfaces", "parameters")
+# What makes a device what it is, and is not ours to say.
+_CARRIED = {
+    "ethernet": ("match", "set-name", "macaddress", "wakeonlan", "interfaces", "parameters"),
+    "bond": ("macaddress",),
+}
+_KINDS: dict[str, Kind] = {"bonds": "bond", "vlans": "vlan"}
 _DEFAULT_ROUTES = ("default", "0.0.0.0/0", "::/0")
 
 # Section ("ethernets", "vlans", …), then definition by its id.
@@ -35,10 +46,10 @@ def render(network: Network, existing: Mapping[str, str]) -> tuple[File, ...]:
     """Render our file, and each other file that must let go of our interfaces.
 
     `existing` maps the paths on the host that match `PATHS` to their text. Comments in another
-    file are lost where a definition is taken out of it. Of the uplink's present definition,
-    what says which device it is, or which bond, goes over into ours. Ours has the uplink's name
-    for its id, because that is the name that netplan tells Open vSwitch: another definition that
-    refers to an earlier id makes `netplan generate` fail.
+    file are lost where a definition is taken out of it. Of a NIC's present definition, what says
+    which device it is, or which bond, goes over into ours. Ours has its name for its id, because
+    that is the name that netplan tells Open vSwitch: another definition that refers to an earlier
+    id makes `netplan generate` fail.
 
     Raises ValueError, with the path, if a file is no YAML.
     """
@@ -68,11 +79,12 @@ def parse(existing: Mapping[str, str]) -> tuple[Interface, ...]:
 
 
 def outdated(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, ...]:
-    """Name the VLAN interfaces and bridges to delete on the way between files, upper ones first.
+    """Name what is no NIC and has to be deleted on the way between files, upper ones first.
 
-    They are those that the files after leave out or build otherwise: networkd neither deletes a
-    device nor changes one that exists, and makes a deleted one only when it is restarted. Open
-    vSwitch's bridges are not among them: netplan itself looks after those.
+    It is what the files after leave out or build otherwise, and the VLAN interfaces on that,
+    which the kernel deletes with it: networkd neither deletes a device nor changes one that
+    exists, and makes a deleted one only when it is restarted. Open vSwitch's bridges are not
+    among them: netplan itself looks after those.
     """
     old, new = parse(before), {interface.name: _made_of(interface) for interface in parse(after)}
     changed = {
@@ -81,6 +93,7 @@ def outdated(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, 
         if interface.kind != "ethernet" and not interface.is_ovs_bridge
         if new.get(interface.name) != _made_of(interface)
     }
+    changed |= {each.name for each in old if each.kind == "vlan" and each.parent in changed}
     return tuple(name for name in reversed(bottom_up(old)) if name in changed)
 
 
@@ -92,24 +105,30 @@ def _made_of(interface: Interface) -> Interface:
 
 
 def _sections(network: Network, found: _Sections) -> dict[str, dict[str, object]]:
-    uplink_section, carried = _uplink(network.uplink, found)
-    sections: dict[str, dict[str, object]] = {uplink_section: {}, "vlans": {}, "bridges": {}}
+    sections: dict[str, dict[str, object]] = {
+        section: {} for section in ("ethernets", "bonds", "vlans", "bridges")
+    }
     for interface in network.interfaces:
-        definition = _definition(interface)
-        if interface.name == network.uplink:
-            sections[uplink_section][interface.name] = {**carried, **definition}
-        else:
-            sections["bridges" if interface.tag is None else "vlans"][interface.name] = definition
+        section, carried = _present(interface, found)
+        sections[section][interface.name] = {**carried, **_definition(interface)}
     return {section: definitions for section, definitions in sections.items() if definitions}
 
 
-def _uplink(name: str, found: _Sections) -> tuple[str, dict[str, object]]:
-    """Find the uplink's section, and what to carry over from its present definition."""
-    for section in ("ethernets", "bonds"):
-        for id_, definition in found.get(section, {}).items():
-            if _device_name(id_, definition) == name:
-                return section, {key: definition[key] for key in _CARRIED if key in definition}
-    return "ethernets", {}
+def _present(interface: Interface, found: _Sections) -> tuple[str, dict[str, object]]:
+    """Find the section of an interface, and what to carry over from its present definition."""
+    if interface.kind in ("vlan", "bridge"):
+        return "bridges" if interface.tag is None else "vlans", {}
+    present, definition = next(
+        (
+            (section, definition)
+            for section in ("ethernets", "bonds")
+            for id_, definition in found.get(section, {}).items()
+            if _device_name(id_, definition) == interface.name
+        ),
+        ("ethernets", {}),
+    )
+    carried = {key: definition[key] for key in _CARRIED[interface.kind] if key in definition}
+    return "bonds" if interface.kind == "bond" else present, carried
 
 
 def _definition(interface: Interface) -> dict[str, object]:
@@ -124,6 +143,9 @@ def _definition(interface: Interface) -> dict[str, object]:
     if interface.stp is not None:
         delay = interface.forward_delay
         definition["parameters"] = {"stp": interface.stp, "forward-delay": delay}
+    if interface.kind == "bond":
+        mode = interface.bond_mode
+        definition["parameters"] = {"mode": mode, "mii-monitor-interval": MIIMON}
     if interface.mtu is not None:
         definition["mtu"] = interface.mtu
     definition |= {"dhcp4": False, "dhcp6": False}
@@ -225,7 +247,8 @@ def _interface(
         kind=_kind(section, is_ovs),
         parent=None if link is None else names.get(link, link),
         tag=_number(definition.get("id")),
-        ports=tuple(names.get(port, port) for port in definition.get("interfaces") or ()),
+        ports=tuple(sorted(names.get(port, port) for port in definition.get("interfaces") or ())),
+        bond_mode=parameters.get("mode"),
         stp=_true(parameters.get("stp", "true")) if has_stp else None,
         forward_delay=_number(parameters.get("forward-delay")),
         mtu=_number(definition.get("mtu")),
@@ -240,7 +263,7 @@ def _interface(
 def _kind(section: str, is_ovs: bool) -> Kind:
     if section == "bridges" or (section == "vlans" and is_ovs):  # Open vSwitch's fake bridge
         return "bridge"
-    return "vlan" if section == "vlans" else "ethernet"
+    return _KINDS.get(section, "ethernet")
 
 
 def _addresses(definition: Mapping[str, Any]) -> Iterator[AddressWithPrefix]:

@@ -21,6 +21,7 @@ from uuid import NAMESPACE_URL, uuid5
 from kvmhost.network import ifcfg
 from kvmhost.network.files import File
 from kvmhost.network.interfaces import (
+    MIIMON,
     Address,
     AddressWithPrefix,
     Interface,
@@ -67,7 +68,12 @@ _OURS = re.compile(
     r"connection|match|ipv[46]|proxy|generic|ifcfg|(bridge|bond|team|ovs)-port|ovs-.*"
 )
 _VIRTUAL = {"vlan", "bridge", "bond"}
-_KINDS: dict[str, Kind] = {"vlan": "vlan", "bridge": "bridge", "ovs-bridge": "bridge"}
+_KINDS: dict[str, Kind] = {
+    "bond": "bond",
+    "vlan": "vlan",
+    "bridge": "bridge",
+    "ovs-bridge": "bridge",
+}
 _ALIASES = {"802-3-ethernet": "ethernet"}
 _LIST = re.compile(r"[;, ]+")
 _EVERYWHERE = ("0.0.0.0/0", "::/0")
@@ -93,14 +99,14 @@ def render(network: Network, existing: Mapping[str, str]) -> tuple[File, ...]:
     """Render a profile for each of our interfaces, and what says which of them are generic.
 
     `existing` maps the paths on the host that match `PATHS` to their text. A present profile of
-    an interface hands its UUID on to ours, because others may refer to it; that of the uplink
-    also what makes it the device that it is, such as a MAC address or the options of a bond.
+    an interface hands its UUID on to ours, because others may refer to it; that of a NIC also
+    what makes it the device that it is, such as a MAC address or the options of a bond.
 
     Raises ValueError where NetworkManager cannot have the network as it is modelled.
     """
     profiles = _profiles(existing)
-    bridge_of = {
-        port: interface.name
+    upper = {
+        port: interface
         for interface in network.interfaces
         if not interface.is_ovs_bridge
         for port in interface.ports
@@ -108,7 +114,7 @@ def render(network: Network, existing: Mapping[str, str]) -> tuple[File, ...]:
     files = [
         File(
             _path(each.name),
-            _HEADER + _text(_rendered(each, bridge_of.get(each.name), _present(each, profiles))),
+            _HEADER + _text(_rendered(each, upper.get(each.name), _present(each, profiles))),
             _MODE,
         )
         for each in network.interfaces
@@ -159,7 +165,7 @@ def changes(
     """Say which profiles are to be activated on the way from one set of files to another.
 
     `also` names interfaces that are to be set up anew although their profiles stay. With each
-    interface goes what is built on it, and a bridge's ports go with the bridge.
+    interface goes what is built on it, and the ports of a bridge or bond go with it.
     """
     old, new = _definitions(before), _definitions(after)
     lower = parse(before)
@@ -182,7 +188,7 @@ def _present(interface: Interface, profiles: Mapping[str, _Profile]) -> _Profile
     return found.get(_path(interface.name)) or next(iter(found.values()), {})
 
 
-def _rendered(interface: Interface, bridge: str | None, present: _Profile) -> _Profile:
+def _rendered(interface: Interface, upper: Interface | None, present: _Profile) -> _Profile:
     name = interface.name
     uuid = _connection(present).get("uuid") or str(uuid5(NAMESPACE_URL, f"file://{_path(name)}"))
     connection = {
@@ -196,9 +202,10 @@ def _rendered(interface: Interface, bridge: str | None, present: _Profile) -> _P
     if interface.kind == "ethernet":
         connection["type"] = _type(present)
         sections |= {key: section for key, section in present.items() if not _OURS.fullmatch(key)}
-        sections["ethernet"] = {
-            key: value for key, value in present.get("ethernet", {}).items() if key != "mtu"
-        }
+        sections["ethernet"] = _without_mtu(present)
+    elif interface.kind == "bond":
+        sections["ethernet"] = _without_mtu(present)
+        sections["bond"] = {"mode": str(interface.bond_mode), "miimon": str(MIIMON)}
     elif interface.is_ovs_bridge:
         connection["type"] = "generic"
     elif interface.kind == "vlan":
@@ -207,12 +214,16 @@ def _rendered(interface: Interface, bridge: str | None, present: _Profile) -> _P
         sections["bridge"] = _bridge(interface)
     if interface.mtu is not None and not interface.is_ovs_bridge:
         sections["ethernet"] = {**sections.get("ethernet", {}), "mtu": str(interface.mtu)}
-    if bridge is None:
+    if upper is None:
         sections |= _addressing(interface)
     else:
         # The names before NetworkManager 1.46 hold for the later ones too.
-        connection |= {"master": bridge, "slave-type": "bridge"}
+        connection |= {"master": upper.name, "slave-type": upper.kind}
     return sections
+
+
+def _without_mtu(present: _Profile) -> _Section:
+    return {key: value for key, value in present.get("ethernet", {}).items() if key != "mtu"}
 
 
 def _bridge(interface: Interface) -> _Section:
@@ -336,19 +347,24 @@ def _words(profiles: Iterable[_Profile]) -> Iterator[tuple[str, str]]:
 
 
 def _order(interfaces: Iterable[Interface]) -> tuple[str, ...]:
-    """Put each interface after its parent, and each port after its bridge or bond."""
+    """Put each interface after its parent with its ports, and each port after its bridge or bond.
+
+    A bond that has no port yet carries nothing for what stands on it.
+    """
+    interfaces = tuple(interfaces)
+    ports = {interface.name: interface.ports for interface in interfaces}
     before: dict[str, list[str]] = {}
     for interface in interfaces:
         before.setdefault(interface.name, [])
         if interface.parent is not None:
-            before[interface.name].append(interface.parent)
+            before[interface.name] += (interface.parent, *ports.get(interface.parent, ()))
         for port in interface.ports:
             before.setdefault(port, []).append(interface.name)
     return tuple(TopologicalSorter(before).static_order())
 
 
 def _restarted(names: Set[str], interfaces: Iterable[Interface]) -> frozenset[str]:
-    """Add what is built on the interfaces, and the ports that a bridge lets go of."""
+    """Add what is built on the interfaces, and the ports that a bridge or bond lets go of."""
     interfaces = tuple(interfaces)
     found = with_all_above(names, interfaces)
     ports = {port for each in interfaces if each.name in found for port in each.ports}
@@ -382,7 +398,8 @@ def _interface(
         kind=_KINDS.get(type_, "ethernet"),
         parent=None if parent is None else names.get(parent, parent),
         tag=_number(vlan.get("id")),
-        ports=tuple(ports.get(name, ())),
+        ports=tuple(sorted(ports.get(name, ()))),
+        bond_mode=profile.get("bond", {}).get("mode"),
         stp=bridge.get("stp") not in ("false", "0", "no") if is_bridge else None,
         forward_delay=_number(bridge.get("forward-delay")),
         mtu=_number(profile.get("ethernet", {}).get("mtu")),

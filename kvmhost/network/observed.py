@@ -1,15 +1,15 @@
 """The network as a host's kernel has it, held against the model.
 
-Sources: ip-address(8), ip-route(8) and ip-link(8), with JSON output. `ip -details address` has
-the links too, with tags and bridge parameters, so that two commands tell everything; Open
-vSwitch's own tags and ports are `kvmhost.network.ovs`'s to tell.
+Sources: ip-address(8), ip-route(8) and ip-link(8), with JSON output, and the kernel's bonding.rst.
+`ip -details address` has the links too, with tags and the parameters of bridges and bonds, so that
+two commands tell everything; Open vSwitch's own tags and ports are `kvmhost.network.ovs`'s to tell.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kvmhost.network.interfaces import Interface
+from kvmhost.network.interfaces import MIIMON, Interface
 from kvmhost.network.model import Network
 
 ADDRESSES_COMMAND = "ip -json -details address"
@@ -21,14 +21,19 @@ _CENTISECONDS = 100  # iproute2's unit for a bridge's delays
 
 _Link = Mapping[str, Any]
 _Links = Mapping[str, _Link]
+_Words = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class _Difference:
-    """A sentence, and the words after `ip link` that mend it, if any do."""
+    """A sentence, and the words after each `ip link` that mend it, if any do."""
 
     sentence: str
-    change: tuple[str, ...] = ()
+    changes: tuple[_Words, ...] = ()
+
+    @property
+    def deletes(self) -> bool:
+        return any(words[0] == "delete" for words in self.changes)
 
 
 def differences(
@@ -43,17 +48,33 @@ def differences(
     return (*of_links, *_of_route(network, list(routes)))
 
 
-def mending(network: Network, addresses: Iterable[_Link]) -> tuple[tuple[str, ...], ...]:
+def mending(network: Network, addresses: Iterable[_Link]) -> tuple[_Words, ...]:
     """Say the words after `ip link`, in order, that mend what starting a back end leaves alone.
 
     Above all networkd: it takes a device that exists as it is. They keep a bridge, and with it
     the guests' ports, wherever they can. What is missing, and what they delete, is for the back
     end to make; networkd makes it only when it is restarted.
     """
-    changes = [difference.change for difference in _of_links(network, addresses)]
-    deleted = {change[1] for change in changes if change[:1] == ("delete",)}
-    kept = (change for change in changes if change[:1] == ("set",) and change[1] not in deleted)
-    return *(("delete", name) for name in sorted(deleted)), *kept
+    changes = [words for each in _of_links(network, addresses) for words in each.changes]
+    deleted = {name for verb, name, *_ in changes if verb == "delete"}
+    # The kernel deletes a VLAN interface together with what it is on.
+    gone = deleted | {
+        each.name for each in network.interfaces if each.kind == "vlan" and each.parent in deleted
+    }
+    downwards = (each.name for each in reversed(network.interfaces))
+    return (
+        *(("delete", name) for name in downwards if name in deleted),
+        *(words for words in changes if words[0] == "set" and words[1] not in gone),
+    )
+
+
+def is_mended_by_links(
+    network: Network, addresses: Iterable[_Link], routes: Iterable[Mapping[str, Any]]
+) -> bool:
+    """Whether `mending` says all that it takes, and nothing has to be made anew."""
+    of_links = _of_links(network, addresses)
+    mended = all(each.changes and not each.deletes for each in of_links)
+    return mended and not any(_of_route(network, list(routes)))
 
 
 def _of_links(network: Network, addresses: Iterable[_Link]) -> Iterator[_Difference]:
@@ -69,10 +90,10 @@ def _of_links(network: Network, addresses: Iterable[_Link]) -> Iterator[_Differe
 def _of_link(wanted: Interface, link: _Link) -> Iterator[_Difference]:
     name, mtu = wanted.name, link["mtu"]
     if "UP" not in link["flags"]:
-        yield _Difference(f"{name} is down.", ("set", name, "up"))
+        yield _Difference(f"{name} is down.", (("set", name, "up"),))
     if wanted.mtu not in (None, mtu):
         change = ("set", name, "mtu", str(wanted.mtu))
-        yield _Difference(f"{name} has MTU {mtu} instead of {wanted.mtu}.", change)
+        yield _Difference(f"{name} has MTU {mtu} instead of {wanted.mtu}.", (change,))
     inet = [entry for entry in link["addr_info"] if entry.get("family") == "inet"]
     present = [f"{entry['local']}/{entry['prefixlen']}" for entry in inet]
     for address in map(str, wanted.addresses):
@@ -85,13 +106,18 @@ def _of_device(wanted: Interface, link: _Link, links: _Links) -> Iterator[_Diffe
     name = wanted.name
     kind, data = _kind(link)
     # Open vSwitch's devices come and go with its database alone.
-    delete = () if kind == "openvswitch" else ("delete", name)
+    delete = () if kind == "openvswitch" else (("delete", name),)
     if wanted.is_ovs_bridge and kind == "bridge":
         yield _Difference(f"{name} is a native bridge, not Open vSwitch's.", delete)
     elif wanted.kind == "bridge" and not wanted.is_ovs_bridge and kind != "bridge":
         yield _Difference(f"{name} is no native bridge.", delete)
     elif kind == "bridge":
         yield from _of_bridge(wanted, data, links)
+    elif wanted.kind == "bond" and (kind, data.get("mode")) != ("bond", wanted.bond_mode):
+        found = f"a bond in mode {data['mode']}" if kind == "bond" else "no bond"
+        yield _Difference(f"{name} is {found}, not one in mode {wanted.bond_mode}.", delete)
+    elif wanted.kind == "bond":
+        yield from _of_bond(wanted, data, links)
     elif wanted.kind == "vlan":
         found = f"VLAN {data['id']} on {link.get('link')}" if kind == "vlan" else "no VLAN"
         modelled = f"VLAN {wanted.tag} on {wanted.parent}"
@@ -103,22 +129,42 @@ def _of_bridge(wanted: Interface, data: Mapping[str, Any], links: _Links) -> Ite
     name = wanted.name
     if bool(data["stp_state"]) != wanted.stp:
         change = ("set", name, "type", "bridge", "stp_state", "1" if wanted.stp else "0")
-        yield _Difference(f"{name} has STP {'off' if wanted.stp else 'on'}.", change)
+        yield _Difference(f"{name} has STP {'off' if wanted.stp else 'on'}.", (change,))
     delay, found = (wanted.forward_delay or 0) * _CENTISECONDS, data["forward_delay"]
     if found != delay:
         yield _Difference(
             f"{name} has a forward delay of {found / _CENTISECONDS:g} s "
             f"instead of {wanted.forward_delay} s.",
-            ("set", name, "type", "bridge", "forward_delay", str(delay)),
+            (("set", name, "type", "bridge", "forward_delay", str(delay)),),
         )
+    yield from _of_ports(wanted, links)
+
+
+def _of_bond(wanted: Interface, data: Mapping[str, Any], links: _Links) -> Iterator[_Difference]:
+    name, found = wanted.name, data["miimon"]
+    if found != MIIMON:
+        sentence = f"{name} looks at its NICs' links every {found} ms instead of {MIIMON} ms."
+        yield _Difference(sentence, (("set", name, "type", "bond", "miimon", str(MIIMON)),))
+    yield from _of_ports(wanted, links)
+
+
+def _of_ports(wanted: Interface, links: _Links) -> Iterator[_Difference]:
+    name = wanted.name
     ports = {port: link for port, link in links.items() if link.get("master") == name}
     for port in wanted.ports:
         if port not in ports:
-            mended = ("set", port, "master", name) if port in links else ()
-            yield _Difference(f"{port} is no port of {name}.", mended)
+            changes = _joining(wanted, port) if port in links else ()
+            yield _Difference(f"{port} is no port of {name}.", changes)
     for port, link in ports.items():
         if port not in wanted.ports and _kind(link)[0] not in _GUEST_PORTS:
-            yield _Difference(f"{port} is a port of {name} by mistake.", ("set", port, "nomaster"))
+            change = ("set", port, "nomaster")
+            yield _Difference(f"{port} is a port of {name} by mistake.", (change,))
+
+
+def _joining(upper: Interface, port: str) -> tuple[_Words, ...]:
+    join = ("set", port, "master", upper.name)
+    # A bond takes only what is down, and sets it up itself.
+    return (("set", port, "down"), join) if upper.kind == "bond" else (join,)
 
 
 def _of_route(network: Network, routes: Sequence[Mapping[str, Any]]) -> Iterator[str]:

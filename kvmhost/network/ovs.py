@@ -83,8 +83,8 @@ def corrections(network: Network, present: Iterable[Port]) -> tuple[Correction, 
     """Say what brings a switch with the present ports to the model; nothing if it is there.
 
     All commands together, joined by "--", make one transaction of ovs-vsctl. Ports that the
-    model does not know are left alone: they are the guests'. A network with native bridges
-    wants the bridges gone that have its interfaces.
+    model does not know are left alone: they are the guests'. A bond's NICs must be no ports, and
+    a network with native bridges wants the bridges gone that have its interfaces.
     """
     found = {port.name: port for port in present}
     if network.ovs_bridge is None:
@@ -92,10 +92,14 @@ def corrections(network: Network, present: Iterable[Port]) -> tuple[Correction, 
             Correction(f"Open vSwitch has {bridge}.", (("--if-exists", "del-br", bridge),))
             for bridge in sorted({found[name].bridge for name in network.names & found.keys()})
         )
-    return tuple(
-        correction
-        for port in ports(network)
-        for correction in _corrections(port, found.get(port.name))
+    wanted = ports(network)
+    strays = network.names - {port.name for port in wanted}
+    return (
+        *(
+            Correction(f"{name} is {_place(found[name])}.", (("--if-exists", "del-port", name),))
+            for name in sorted(strays & found.keys())
+        ),
+        *(correction for port in wanted for correction in _corrections(port, found.get(port.name))),
     )
 
 

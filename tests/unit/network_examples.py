@@ -25,6 +25,7 @@ OPENVSWITCH: dict[str, Any] = {
 }
 ON_BRIDGE: dict[str, Any] = {"management_vlan": None, "management_interface": "cloudbr0"}
 UNTAGGED: dict[str, Any] = {**ON_BRIDGE, "bridges": {"cloudbr0": None, "cloudbr1": 300}}
+BOND: dict[str, Any] = {"uplink": "bond0", "uplink_bond": ["eth0", "eth1"]}
 
 
 def keys(**changes: Any) -> NetworkKeys:
@@ -37,12 +38,25 @@ def network(**changes: Any) -> Network:
 
 
 _UPLINKS = ["eth0", "eth12", "ens3", "enp1s0", "eno1", "em1", "p1p2", "bond0", "team0"]
+_NICS = ["eth0", "eth1", "eth10", "ens3", "enp1s0", "enp129s0f0np0", "nic-a"]
 _BRIDGES = ["cloudbr0", "cloudbr1", "br-public", "guest_net", "mgmt0", "Storage", "a-fifteen-chars"]
 _SUBNETS = st.builds(
     lambda bits, prefix: IPv4Network((bits, prefix), strict=False),
     st.integers(min_value=int.from_bytes((10, 0, 0, 0)), max_value=int.from_bytes((126, 0, 0, 0))),
     st.integers(min_value=8, max_value=31),
 )
+
+
+@st.composite
+def _uplinks(draw: st.DrawFn) -> dict[str, Any]:
+    nics = draw(st.lists(st.sampled_from(_NICS), max_size=3, unique=True))
+    if not nics:
+        return {"uplink": draw(st.sampled_from(_UPLINKS))}
+    return {
+        "uplink": draw(st.sampled_from(["bond0", "bond12"])),
+        "uplink_bond": nics,
+        "bond_mode": draw(st.sampled_from(["active-backup", "802.3ad"])),
+    }
 
 
 @st.composite
@@ -58,7 +72,7 @@ def _networks(draw: st.DrawFn, bridge_type: str) -> Network:
     stp = bridge_type == "native" and draw(st.booleans())
     return build(
         NetworkKeys(
-            uplink=draw(st.sampled_from(_UPLINKS)),
+            **draw(_uplinks()),
             mtu=draw(st.none() | st.integers(min_value=1280, max_value=9216)),
             bridges=dict(zip(names, tags, strict=False)),
             management_vlan=None if on_bridge else tags[-1],

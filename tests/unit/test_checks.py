@@ -113,6 +113,15 @@ def test_what_does_not_hold(check: str, changes: dict[str, Any], detail: str) ->
     assert [name for name, finding in found.items() if not finding.passes] == [check]
 
 
+def test_the_nics_of_a_bond_have_to_be_there_and_the_bond_does_not() -> None:
+    bond = {"uplink": "bond0", "uplink_bond": ["eth0", "eth1"]}
+    assert of_one(FIT, **bond)["NIC"].detail == (
+        "there is no eth1, which uplink_bond names; there is: eth0"
+    )
+    fit = replace(FIT, interfaces=frozenset(("lo", "eth0", "eth1")))
+    assert of_one(fit, **bond)["NIC"] == Finding("NIC", "holds", "there is eth0 and eth1")
+
+
 UNKNOWN: dict[str, tuple[str, dict[str, Any], str]] = {
     "distribution": ("distribution", {"distribution": None}, "neither /etc/os-release nor"),
     "release": ("release", {"release": None}, "neither /etc/os-release nor"),

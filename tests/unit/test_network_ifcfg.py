@@ -12,6 +12,7 @@ from kvmhost.network.ifcfg import Changes, changes, parse, removed, render
 from kvmhost.network.interfaces import Interface
 from kvmhost.network.model import Network
 from tests.unit.network_examples import (
+    BOND,
     GOLDEN,
     NETWORKS,
     ON_BRIDGE,
@@ -27,7 +28,9 @@ NIC = "DEVICE=eth0\nHWADDR=00:04:xx:xx:xx:xx\nONBOOT=yes\nBOOTPROTO=dhcp\nUUID=0
 GOLDENS: dict[str, dict[str, Any]] = {
     "native": {},
     "native-untagged": {**UNTAGGED, "mtu": 9000, "bridge_stp": True},
+    "native-bond": BOND,
     "openvswitch": OPENVSWITCH,
+    "openvswitch-bond": {**OPENVSWITCH, **BOND, "bond_mode": "802.3ad", "mtu": 9000},
 }
 
 
@@ -150,6 +153,28 @@ def test_the_uplink_keeps_its_mac_address_and_stays_a_bond() -> None:
     assert after(network(uplink="bond0"), files) == files
 
 
+def test_a_bond_takes_over_what_an_installer_gave_its_nics() -> None:
+    existing = {
+        f"{SCRIPTS}/ifcfg-Wired_connection_1": NIC,
+        f"{SCRIPTS}/ifcfg-eth1": "DEVICE=eth1\nIPADDR=10.1.0.1\nPREFIX=8\nMASTER=bond1\n",
+        f"{SCRIPTS}/ifcfg-mgmt": "DEVICE=eth0.100\nVLAN=yes\nBOOTPROTO=dhcp\n",
+        f"{SCRIPTS}/ifcfg-Bond_0": (
+            "DEVICE=bond0\nTYPE=Bond\nMACADDR=52:54:00:00:00:03\n"
+            "BONDING_OPTS='mode=balance-rr primary=eth2'\n"
+        ),
+    }
+    files = after(network(**BOND), existing)
+    assert files.keys() == rendered(network(**BOND)).keys()
+    both = "ONBOOT=yes\nBOOTPROTO=none\nNM_CONTROLLED=no\nHOTPLUG=no\n"
+    slave = "TYPE=Ethernet\nMASTER=bond0\nSLAVE=yes\n"
+    assert files[ETH0].endswith(f"DEVICE=eth0\nHWADDR=00:04:xx:xx:xx:xx\n{both}{slave}")
+    assert files[f"{SCRIPTS}/ifcfg-eth1"].endswith(f"DEVICE=eth1\n{both}{slave}")
+    assert files[f"{SCRIPTS}/ifcfg-bond0"].endswith(
+        f"DEVICE=bond0\nMACADDR=52:54:00:00:00:03\n{both}"
+        "TYPE=Bond\nBONDING_MASTER=yes\nBONDING_OPTS='mode=active-backup miimon=100'\n"
+    )
+
+
 def test_other_files_of_our_interfaces_go_and_those_of_others_stay() -> None:
     theirs = {
         f"{SCRIPTS}/ifcfg-lo": "DEVICE=lo\nIPADDR=127.0.0.1\n",
@@ -200,6 +225,7 @@ def test_parse_reads_what_other_people_write() -> None:
 OTHER_TAG = {"bridges": {"cloudbr0": 200, "cloudbr1": 301}}
 BEFORE = {ETH0: NIC, f"{SCRIPTS}/ifcfg-eth0.7": "DEVICE=eth0.7\nVLAN=yes\nONBOOT=no\n"}
 OVS_OTHER_TAG = {**OPENVSWITCH, "bridges": {"mgmt0": 100, "cloudbr0": 200, "cloudbr1": 301}}
+BONDED = ("eth0", "eth1", "bond0")
 OVS_OTHER_ADDRESS = {**OPENVSWITCH, "management_address": "192.168.42.12/24"}
 RESTARTS: dict[str, tuple[dict[str, str], dict[str, str], Changes]] = {
     "nothing": (rendered(network()), rendered(network()), Changes()),
@@ -208,19 +234,38 @@ RESTARTS: dict[str, tuple[dict[str, str], dict[str, str], Changes]] = {
         after(network(), BEFORE),
         Changes(
             down=("eth0.7", "eth0"),
-            bridges=("cloudbr0", "cloudbr1"),
+            deleted=("cloudbr0", "cloudbr1"),
             up=("eth0", "eth0.100", "eth0.200", "eth0.300", "cloudbr0", "cloudbr1"),
         ),
     ),
     "another tag": (
         rendered(network()),
         rendered(network(**OTHER_TAG)),
-        Changes(down=("cloudbr1", "eth0.300"), bridges=("cloudbr1",), up=("eth0.301", "cloudbr1")),
+        Changes(down=("cloudbr1", "eth0.300"), deleted=("cloudbr1",), up=("eth0.301", "cloudbr1")),
     ),
     "the address moves to a bridge": (
         rendered(network()),
         rendered(network(**ON_BRIDGE)),
-        Changes(down=("cloudbr0", "eth0.100"), bridges=("cloudbr0",), up=("cloudbr0",)),
+        Changes(down=("cloudbr0", "eth0.100"), deleted=("cloudbr0",), up=("cloudbr0",)),
+    ),
+    "from a NIC to a bond": (
+        rendered(network()),
+        after(network(**BOND), rendered(network())),
+        Changes(
+            down=("cloudbr1", "cloudbr0", "eth0.300", "eth0.200", "eth0.100", "eth0"),
+            deleted=("bond0", "cloudbr0", "cloudbr1"),
+            up=(*BONDED, "bond0.100", "bond0.200", "bond0.300", "cloudbr0", "cloudbr1"),
+        ),
+    ),
+    "from a bond to a NIC, with Open vSwitch": (
+        rendered(network(**OPENVSWITCH, **BOND)),
+        after(network(**OPENVSWITCH), rendered(network(**OPENVSWITCH, **BOND))),
+        Changes(
+            down=BONDED,
+            deleted=("bond0",),
+            flushed=("mgmt0", "cloudbr0", "cloudbr1", "cloudbr"),
+            up=("eth0", "cloudbr", "mgmt0", "cloudbr0", "cloudbr1"),
+        ),
     ),
     "another address on a fake bridge": (
         rendered(network(**OPENVSWITCH)),
@@ -239,7 +284,7 @@ RESTARTS: dict[str, tuple[dict[str, str], dict[str, str], Changes]] = {
         rendered(network(**OPENVSWITCH)),
         rendered(network(**ON_BRIDGE)),
         Changes(
-            bridges=("cloudbr0", "cloudbr1"),
+            deleted=("cloudbr0", "cloudbr1"),
             flushed=("cloudbr1", "cloudbr0", "mgmt0", "cloudbr"),
             dropped=("cloudbr1", "cloudbr0", "mgmt0", "cloudbr"),
             up=("eth0.200", "eth0.300", "cloudbr0", "cloudbr1"),
@@ -253,7 +298,7 @@ def test_only_what_changed_is_restarted(
     before: dict[str, str], then: dict[str, str], expected: Changes
 ) -> None:
     found = changes(before, then)
-    assert found.bridges == expected.bridges
+    assert found.deleted == expected.deleted
     for part in ("down", "flushed", "dropped", "up"):
         assert sorted(getattr(found, part)) == sorted(getattr(expected, part))
 
@@ -290,7 +335,7 @@ def test_what_has_to_be_restarted_takes_along_what_stands_on_it() -> None:
     files = rendered(network())
     found = changes(files, files, {"eth0.300"})
     assert found == Changes(
-        down=("cloudbr1", "eth0.300"), bridges=("cloudbr1",), up=("eth0.300", "cloudbr1")
+        down=("cloudbr1", "eth0.300"), deleted=("cloudbr1",), up=("eth0.300", "cloudbr1")
     )
 
 

@@ -1,5 +1,6 @@
 """ifupdown: the text against the guide's, what is left alone, what is restarted."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -7,10 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kvmhost.network.backends import BACKENDS
+from kvmhost.network.change import Present
 from kvmhost.network.ifupdown import INTERFACES, Changes, changes, merge, parse, render, restart
 from kvmhost.network.interfaces import Interface
 from kvmhost.network.model import Network
 from tests.unit.network_examples import (
+    BOND,
     GOLDEN,
     NATIVE_NETWORKS,
     NETWORKS,
@@ -40,7 +44,9 @@ iface eth0 inet6 auto
 GOLDENS: dict[str, dict[str, Any]] = {
     "native": {},
     "native-untagged": {**UNTAGGED, "mtu": 9000, "bridge_stp": True},
+    "native-bond": BOND,
     "openvswitch": OPENVSWITCH,
+    "openvswitch-bond": {**OPENVSWITCH, **BOND, "bond_mode": "802.3ad", "mtu": 9000},
 }
 
 
@@ -147,6 +153,37 @@ def test_a_bond_that_is_there_stays_a_bond(path: str) -> None:
     assert again[INTERFACES] == files[INTERFACES]
 
 
+def test_a_bond_takes_over_what_an_installer_gave_its_nics() -> None:
+    existing = {
+        INTERFACES: DEBIAN + "auto eth0.100\niface eth0.100 inet dhcp\n",
+        "/etc/network/interfaces.d/eth1": "iface eth1 inet static\n address 10.1.0.1/8\n",
+        "/etc/network/interfaces.d/bond0": (
+            "auto bond0\niface bond0 inet dhcp\n hwaddress 52:54:00:00:00:02\n"
+            " bond-slaves eth2 eth3\n bond-mode balance-rr\n bond-primary eth2\n"
+        ),
+    }
+    files = {file.path: file.content for file in render(network(**BOND), existing)}
+    assert (
+        "iface bond0 inet manual\n    hwaddress 52:54:00:00:00:02\n    bond-slaves eth0 eth1\n"
+        "    bond-mode active-backup\n    bond-miimon 100\n\n"
+    ) in files[INTERFACES]
+    assert files.keys() == existing.keys()
+    assert not any(re.search(r"^iface eth|bond-primary", text, re.M) for text in files.values())
+    found = changes(existing, files)
+    assert set(found.down) == {"bond0", "eth0", "eth0.100", "eth1"}
+    assert found.up == ("bond0", "bond0.100", "cloudbr0", "cloudbr1")
+    back = changes(files, existing)
+    assert back.down == ("cloudbr1", "cloudbr0", "bond0.100", "bond0")
+    assert set(back.up) == {"eth0", "eth0.100", "bond0"}
+
+
+def test_a_nic_that_appears_is_not_deleted_on_the_way_back() -> None:
+    change = BACKENDS["ifupdown"].change(network(**BOND), Present())
+    assert change is not None
+    assert "ip link delete bond0;" in change.back.leave
+    assert "eth1" not in change.back.leave
+
+
 def test_sourced_files_let_go_of_our_interfaces() -> None:
     existing = {
         INTERFACES: "source /etc/network/interfaces.d/*\n",
@@ -168,9 +205,13 @@ def test_parse_reads_what_other_people_write() -> None:
         "iface vlan7 inet manual\n vlan_raw_device eth3\n"
         "iface eth2 inet dhcp\niface eth2 inet6 static\n address fd00::1/64\n"
         "iface br8 inet manual\n bridge_ports none\n"
+        "iface bond8 inet manual\n bond-slaves none\n bond_mode 802.3ad\n"
+        "iface eth4 inet manual\n bond-master bond8\n"
     )
     found = {interface.name: interface for interface in parse({INTERFACES: text})}
-    assert found.keys() == {"br7", "vlan7", "eth2", "eth3", "br8"}
+    assert found.keys() == {"br7", "vlan7", "eth2", "eth3", "br8", "bond8", "eth4"}
+    assert found["bond8"] == Interface("bond8", "bond", bond_mode="802.3ad")
+    assert found["eth4"] == Interface("eth4", "ethernet")
     assert found["br7"].ports == ("eth2", "vlan7")
     assert found["br7"].stp is True
     assert [str(address) for address in found["br7"].addresses] == ["10.7.0.1/24"]
@@ -258,7 +299,9 @@ def test_rendered_and_read_back_it_is_the_same_network(any_network: Network) -> 
 @given(OPENVSWITCH_NETWORKS)
 def test_open_vswitch_is_left_to_make_the_devices(any_network: Network) -> None:
     devices = {
-        replace(interface, kind="ethernet", parent=None, tag=None, ports=())
-        for interface in any_network.interfaces
+        replace(each, kind="ethernet", parent=None, tag=None, ports=())
+        if each.is_ovs_bridge
+        else each
+        for each in any_network.interfaces
     }
     assert set(parse({INTERFACES: merge("", any_network)})) == {LOOPBACK, *devices}

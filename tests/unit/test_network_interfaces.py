@@ -5,7 +5,7 @@ from ipaddress import ip_address, ip_interface
 import pytest
 
 from kvmhost.network.interfaces import Interface, bottom_up, conflicts, with_all_above
-from tests.unit.network_examples import network
+from tests.unit.network_examples import BOND, network
 
 STACK = (
     Interface("br0", "bridge", ports=("eth0.5",)),
@@ -53,6 +53,13 @@ CONFLICTS: dict[str, tuple[Interface, str]] = {
 @pytest.mark.parametrize(("other", "sentence"), CONFLICTS.values(), ids=CONFLICTS)
 def test_conflicts(other: Interface, sentence: str) -> None:
     assert sentence in conflicts(network().interfaces, [other])
+
+
+def test_nothing_is_built_on_a_nic_of_our_bond() -> None:
+    other = Interface("storage", "vlan", parent="eth0", tag=7)
+    assert conflicts(network(**BOND).interfaces, [other]) == (
+        "storage is built on eth0, which bond0 takes.",
+    )
 
 
 def test_no_conflict_with_ourselves_or_with_other_nics() -> None:

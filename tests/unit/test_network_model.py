@@ -9,6 +9,7 @@ from hypothesis import given
 from kvmhost.network.interfaces import Interface
 from kvmhost.network.model import InvalidNetworkError, Network, build, problems
 from tests.unit.network_examples import (
+    BOND,
     GUIDE,
     NETWORKS,
     ON_BRIDGE,
@@ -52,6 +53,27 @@ def test_an_untagged_bridge_has_the_uplink_itself_as_its_port() -> None:
     )
 
 
+def test_a_bond_stands_on_its_nics_and_under_all_else() -> None:
+    bonded = network(**BOND, bond_mode="802.3ad", mtu=9000)
+    assert bonded.interfaces[:3] == (
+        Interface("eth0", "ethernet", mtu=9000),
+        Interface("eth1", "ethernet", mtu=9000),
+        Interface("bond0", "bond", ports=("eth0", "eth1"), bond_mode="802.3ad", mtu=9000),
+    )
+    assert [each.parent for each in bonded.interfaces if each.kind == "vlan"] == ["bond0"] * 3
+    assert bonded.nics == ("eth0", "eth1")
+    assert (
+        bonded.interfaces
+        == network(
+            uplink="bond0", uplink_bond=["eth1", "eth0"], bond_mode="802.3ad", mtu=9000
+        ).interfaces
+    )
+
+
+def test_a_bond_claims_what_its_nics_had() -> None:
+    assert network(**BOND).claims >= {"eth0", "eth0.100", "eth1.200", "bond0.300"}
+
+
 def test_open_vswitch_has_a_fake_bridge_for_each_vlan() -> None:
     with_mtu = network(**OPENVSWITCH, mtu=9000)
     assert with_mtu.interfaces == (
@@ -82,6 +104,9 @@ VALID: dict[str, dict[str, Any]] = {
     "the VLAN interface by its name": {"management_interface": "eth0.100"},
     "one bridge for all guests": {"bridges": {"cloudbr0": 200}, "guest_label": "cloudbr0"},
     "Open vSwitch": OPENVSWITCH,
+    "a bond": BOND,
+    "a bond with Open vSwitch": {**OPENVSWITCH, **BOND, "bond_mode": "802.3ad"},
+    "a bond of NICs with names of any length": {**BOND, "uplink_bond": ["enp129s0f0np0"]},
     "a NIC of nine characters with Open vSwitch": {**OPENVSWITCH, "uplink": "enp0s31f6"},
     "the first and the last tag": {"bridges": {"cloudbr0": 1, "cloudbr1": 4094}},
     "a point-to-point subnet": {"management_address": "10.0.0.0/31", "gateway": "10.0.0.1"},
@@ -107,6 +132,20 @@ INVALID: dict[str, tuple[dict[str, Any], str, str]] = {
         {**OPENVSWITCH, "uplink": "enx001122334455a"},
         "uplink",
         "at most 15",
+    ),
+    "a bond with the name of a NIC": ({"uplink_bond": ["eth1"]}, "uplink", "such as bond0"),
+    "a bond in itself": ({**BOND, "uplink_bond": ["bond0"]}, "uplink_bond", "and bond0"),
+    "a NIC twice in a bond": ({**BOND, "uplink_bond": ["eth0", "eth0"]}, "uplink_bond", "differ"),
+    "a bond of VLANs": ({**BOND, "uplink_bond": ["eth0.5"]}, "uplink_bond", "letters, digits"),
+    "a NIC that Linux cannot name": (
+        {**BOND, "uplink_bond": ["enx001122334455a"]},
+        "uplink_bond",
+        "at most 15",
+    ),
+    "a bridge named as a NIC of the bond": (
+        {**BOND, "bridges": {"eth1": 5}},
+        "bridges",
+        "the interface eth1",
     ),
     "an MTU too small": ({"mtu": 1279}, "mtu", "1280 to 9216"),
     "an MTU too large": ({"mtu": 9217}, "mtu", "1280 to 9216"),

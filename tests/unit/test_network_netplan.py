@@ -10,12 +10,22 @@ from hypothesis import strategies as st
 from kvmhost.network.interfaces import Interface
 from kvmhost.network.model import Network
 from kvmhost.network.netplan import OWN_FILE, outdated, parse, render
-from tests.unit.network_examples import GOLDEN, NETWORKS, ON_BRIDGE, OPENVSWITCH, UNTAGGED, network
+from tests.unit.network_examples import (
+    BOND,
+    GOLDEN,
+    NETWORKS,
+    ON_BRIDGE,
+    OPENVSWITCH,
+    UNTAGGED,
+    network,
+)
 
 GOLDENS: dict[str, dict[str, Any]] = {
     "native": {},
     "native-untagged": {**UNTAGGED, "mtu": 9000, "bridge_stp": True},
+    "native-bond": BOND,
     "openvswitch": OPENVSWITCH,
+    "openvswitch-bond": {**OPENVSWITCH, **BOND, "bond_mode": "802.3ad", "mtu": 9000},
 }
 CLOUD_INIT = "/etc/netplan/50-cloud-init.yaml"
 OTHER = "/etc/netplan/90-other.yaml"
@@ -84,6 +94,33 @@ def test_a_bond_that_is_there_stays_a_bond() -> None:
     assert bond["dhcp4"] is False
     assert "bonds" not in yaml.safe_load(files[OTHER])["network"]
     assert "ethernets" in yaml.safe_load(files[OTHER])["network"]
+
+
+def test_a_bond_takes_over_what_an_installer_gave_its_nics() -> None:
+    existing = {
+        CLOUD_INIT: (
+            "network:\n  ethernets:\n    id0:\n      match: {macaddress: 52:54:00:00:00:02}\n"
+            "      set-name: eth0\n      dhcp4: true\n    eth1: {addresses: [10.1.0.1/8]}\n"
+            "    eth2: {}\n  vlans:\n    eth0.100: {id: 100, link: id0, dhcp4: true}\n"
+            "  bonds:\n    bond0:\n      macaddress: 52:54:00:00:00:03\n"
+            "      interfaces: [eth2]\n      parameters: {mode: balance-rr, primary: eth2}\n"
+        )
+    }
+    files = rendered(existing, network(**BOND))
+    ours = yaml.safe_load(files[OWN_FILE])["network"]
+    assert ours["ethernets"]["eth0"]["match"] == {"macaddress": "52:54:00:00:00:02"}
+    assert ours["bonds"]["bond0"] == {
+        "macaddress": "52:54:00:00:00:03",
+        "renderer": "networkd",
+        "interfaces": ["eth0", "eth1"],
+        "parameters": {"mode": "active-backup", "mii-monitor-interval": 100},
+        "dhcp4": False,
+        "dhcp6": False,
+        "accept-ra": False,
+        "link-local": [],
+    }
+    assert files[CLOUD_INIT] == "network:\n  ethernets:\n    eth2: {}\n"
+    assert set(outdated(existing, files)) == {"eth0.100", "bond0"}
 
 
 def test_a_file_that_is_all_ours_keeps_no_definition() -> None:
@@ -158,6 +195,10 @@ OUTDATED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "another STP": ({"bridge_stp": True}, ("cloudbr1", "cloudbr0")),
     "an untagged bridge": (UNTAGGED, ("cloudbr0", "eth0.200", "eth0.100")),
+    "a bond under all of it": (
+        BOND,
+        ("cloudbr1", "cloudbr0", "eth0.300", "eth0.200", "eth0.100"),
+    ),
     "native bridges where Open vSwitch comes": (
         OPENVSWITCH,
         ("cloudbr1", "cloudbr0", "eth0.300", "eth0.200", "eth0.100"),
@@ -174,6 +215,14 @@ def test_devices_that_networkd_would_leave_as_they_are(
     )
     before = rendered({}, network())
     assert outdated(before, rendered(before, network(**labels, **changed))) == expected
+
+
+def test_a_bond_that_is_built_otherwise_goes_with_the_vlan_interfaces_on_it() -> None:
+    before = rendered({}, network(**BOND))
+    other = rendered(before, network(**BOND, bond_mode="802.3ad"))
+    vlans = ("bond0.300", "bond0.200", "bond0.100")
+    assert outdated(before, other) == (*vlans, "bond0")
+    assert outdated(before, rendered(before, network(**BOND, mtu=9000))) == ()
 
 
 def test_open_vswitchs_bridges_are_netplans_to_delete() -> None:

@@ -21,6 +21,7 @@ from kvmhost.network.networkmanager import (
     render,
 )
 from tests.unit.network_examples import (
+    BOND,
     GOLDEN,
     NETWORKS,
     ON_BRIDGE,
@@ -38,7 +39,9 @@ OTHER_UUID = "e2a55e0e-6ad1-4c4f-9a9c-6f35c9d9c001"
 GOLDENS: dict[str, dict[str, Any]] = {
     "native": {},
     "native-untagged": {**UNTAGGED, "mtu": 9000, "bridge_stp": True},
+    "native-bond": BOND,
     "openvswitch": OPENVSWITCH,
+    "openvswitch-bond": {**OPENVSWITCH, **BOND, "bond_mode": "802.3ad", "mtu": 9000},
 }
 
 
@@ -142,6 +145,53 @@ def test_a_bond_that_is_there_stays_a_bond() -> None:
     )
     found = {interface.name: interface for interface in parse(files)}
     assert found["bond0"].ports == ("eth0",)
+
+
+def test_a_bond_takes_over_what_an_installer_gave_its_nics() -> None:
+    existing = {
+        WIRED: (
+            f"[connection]\nid=Wired connection 1\nuuid={UUID_}\ntype=ethernet\n"
+            "interface-name=eth0\n\n[ethernet]\nmac-address=52:54:00:00:00:02\n\n"
+            "[ipv4]\nmethod=auto\n"
+        ),
+        f"{CONNECTIONS}/mgmt": (
+            "[connection]\nid=mgmt\ntype=vlan\ninterface-name=eth0.100\n\n"
+            "[vlan]\nid=100\nparent=eth0\n"
+        ),
+        f"{CONNECTIONS}/bond": (
+            f"[connection]\nid=bond\nuuid={OTHER_UUID}\ntype=bond\ninterface-name=bond0\n\n"
+            "[ethernet]\ncloned-mac-address=52:54:00:00:00:03\n\n"
+            "[bond]\nmode=balance-rr\nprimary=eth2\n"
+        ),
+        f"{SCRIPTS}/ifcfg-eth1": "DEVICE=eth1\nBOOTPROTO=dhcp\n",
+    }
+    files = after(network(**BOND), existing)
+    assert files.keys() == rendered(network(**BOND)).keys()
+    assert files[own("eth0")].endswith(
+        f"uuid={UUID_}\ntype=ethernet\ninterface-name=eth0\nautoconnect-priority=999\n"
+        "master=bond0\nslave-type=bond\n\n[ethernet]\nmac-address=52:54:00:00:00:02\n"
+    )
+    assert files[own("bond0")].endswith(
+        f"uuid={OTHER_UUID}\ntype=bond\ninterface-name=bond0\nautoconnect-priority=999\n\n"
+        "[ethernet]\ncloned-mac-address=52:54:00:00:00:03\n\n"
+        "[bond]\nmode=active-backup\nmiimon=100\n\n"
+        "[ipv4]\nmethod=disabled\n\n[ipv6]\nmethod=disabled\n"
+    )
+    found = changes(existing, files)
+    assert found.gone == ("eth0.100",)
+    order = names(found.up, files)
+    nics = order.index("eth0"), order.index("eth1")
+    assert order.index("bond0") < min(nics)
+    assert max(nics) < min(order.index(f"bond0.{tag}") for tag in (100, 200, 300))
+
+
+def test_a_nic_becomes_the_uplink_again_and_its_bond_goes() -> None:
+    before = rendered(network(**BOND))
+    then = after(network(), before)
+    assert then.keys() == rendered(network()).keys()
+    found = changes(before, then)
+    assert set(found.gone) == {"bond0", "bond0.100", "bond0.200", "bond0.300"}
+    assert set(names(found.up, then)) == network().names
 
 
 def test_an_ifcfg_file_of_the_uplink_becomes_a_profile() -> None:
@@ -372,7 +422,7 @@ def test_each_interface_comes_up_after_what_it_needs(old: Network, new: Network)
     then = after(new, before)
     order = {name: position for position, name in enumerate(activated(before, then))}
     for interface in new.interfaces:
-        for port in interface.ports if interface.stp is not None else ():
+        for port in () if interface.is_ovs_bridge else interface.ports:
             if interface.name in order:
                 assert order[interface.name] < order[port]
         if interface.parent in order and not interface.is_ovs_bridge and interface.name in order:

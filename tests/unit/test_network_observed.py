@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from kvmhost.network.model import Network
-from kvmhost.network.observed import differences, mending
-from tests.unit.network_examples import GOLDEN, OPENVSWITCH, UNTAGGED, network
+from kvmhost.network.observed import differences, is_mended_by_links, mending
+from tests.unit.network_examples import BOND, GOLDEN, OPENVSWITCH, UNTAGGED, network
 
 OBSERVED = GOLDEN / "observed"
 
@@ -18,6 +18,16 @@ def captured(name: str) -> tuple[Any, Any]:
         for kind in ("addresses", "routes")
     )
     return addresses, routes
+
+
+def bonded(mode: str = "active-backup", miimon: int = 100) -> tuple[list[Any], list[Any]]:
+    """Return what is captured with a bond in eth0's place, as iproute2's iplink_bond.c has it."""
+    captured_links, routes = json.loads(json.dumps(captured("guide")).replace("eth0", "bond0"))
+    links = {link["ifname"]: link for link in captured_links}
+    nics = [{**links["bond0"], "ifname": nic, "master": "bond0"} for nic in ("eth0", "eth1")]
+    data = {"mode": mode, "miimon": miimon, "updelay": 0, "downdelay": 0}
+    links["bond0"]["linkinfo"] = {"info_kind": "bond", "info_data": data}
+    return [*nics, *captured_links], routes
 
 
 AS_MODELLED = {
@@ -77,6 +87,63 @@ def test_a_device_that_has_to_be_made_again_is_deleted_and_nothing_else() -> Non
     assert [words for words in mending(network(), addresses) if "eth0.300" in words] == [
         ("delete", "eth0.300")
     ]
+
+
+def test_no_difference_with_a_bond_that_is_as_modelled() -> None:
+    addresses, routes = bonded()
+    assert differences(network(**BOND), addresses, routes) == ()
+
+
+def test_a_bond_takes_its_nics_again_and_lets_others_go() -> None:
+    addresses, routes = bonded(miimon=0)
+    addresses.append({**addresses[0], "ifname": "eth2"})
+    del addresses[1]["master"]
+    assert differences(network(**BOND), addresses, routes) == (
+        "bond0 looks at its NICs' links every 0 ms instead of 100 ms.",
+        "eth1 is no port of bond0.",
+        "eth2 is a port of bond0 by mistake.",
+    )
+    assert mending(network(**BOND), addresses) == (
+        ("set", "bond0", "type", "bond", "miimon", "100"),
+        ("set", "eth1", "down"),
+        ("set", "eth1", "master", "bond0"),
+        ("set", "eth2", "nomaster"),
+    )
+    assert is_mended_by_links(network(**BOND), addresses, routes)
+
+
+def test_a_nic_that_is_not_there_is_for_no_command_to_mend() -> None:
+    addresses, routes = bonded()
+    without = [link for link in addresses if link["ifname"] != "eth1"]
+    found = differences(network(**BOND), without, routes)
+    assert found == ("eth1 is missing.", "eth1 is no port of bond0.")
+    assert mending(network(**BOND), without) == ()
+    assert not is_mended_by_links(network(**BOND), without, routes)
+
+
+def test_a_bond_in_another_mode_is_made_anew_with_all_that_is_on_it() -> None:
+    addresses, routes = bonded(mode="balance-rr")
+    links = {link["ifname"]: link for link in addresses}
+    del links["eth1"]["master"]
+    links["bond0.200"]["flags"].remove("UP")
+    links["cloudbr0"]["flags"].remove("UP")
+    assert differences(network(**BOND), addresses, routes) == (
+        "bond0 is a bond in mode balance-rr, not one in mode active-backup.",
+        "bond0.200 is down.",
+        "cloudbr0 is down.",
+    )
+    assert mending(network(**BOND), addresses) == (
+        ("delete", "bond0"),
+        ("set", "cloudbr0", "up"),
+    )
+    assert not is_mended_by_links(network(**BOND), addresses, routes)
+
+
+def test_what_goes_with_a_bond_is_deleted_before_it() -> None:
+    addresses, _ = bonded(mode="balance-rr")
+    (vlan,) = (link for link in addresses if link["ifname"] == "bond0.300")
+    vlan["linkinfo"]["info_data"]["id"] = 301
+    assert mending(network(**BOND), addresses) == (("delete", "bond0.300"), ("delete", "bond0"))
 
 
 def test_an_mtu_counts_when_it_is_modelled() -> None:

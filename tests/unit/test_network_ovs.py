@@ -5,7 +5,7 @@ from hypothesis import given
 
 from kvmhost.network.model import Network
 from kvmhost.network.ovs import Port, corrections, parse, ports
-from tests.unit.network_examples import GOLDEN, OPENVSWITCH, OPENVSWITCH_NETWORKS, network
+from tests.unit.network_examples import BOND, GOLDEN, OPENVSWITCH, OPENVSWITCH_NETWORKS, network
 
 NETWORK = network(**OPENVSWITCH)
 
@@ -61,6 +61,13 @@ def test_an_uplink_in_another_bridge_moves() -> None:
         "del-port eth0",
         "--may-exist add-port cloudbr eth0",
         "--may-exist add-br mgmt0 cloudbr 100",
+    ]
+
+
+def test_a_nic_leaves_the_switch_before_its_bond_comes() -> None:
+    assert commands(network(**OPENVSWITCH, **BOND), captured("openvswitch")) == [
+        "--if-exists del-port eth0",
+        "--may-exist add-port cloudbr bond0",
     ]
 
 

@@ -66,6 +66,18 @@ BAD: dict[str, tuple[dict[str, Any], str, str, str]] = {
     ),
     "an unknown back end": ({"network_backend": "wicked"}, "network_backend", "wicked", "netplan"),
     "a name without a domain": ({"hostname": "kvm1"}, "hostname", "kvm1", "fully qualified"),
+    "an unknown kind of bond": (
+        {"uplink": "bond0", "uplink_bond": ["eth0", "eth1"], "bond_mode": "balance-rr"},
+        "bond_mode",
+        "balance-rr",
+        "'active-backup' or '802.3ad'",
+    ),
+    "a bond with the name of a NIC": (
+        {"uplink": "eth2", "uplink_bond": ["eth0", "eth1"]},
+        "uplink",
+        "eth2",
+        "such as bond0",
+    ),
     "text for a number": ({"minimum_memory": "4 GB"}, "minimum_memory", "4 GB", "integer"),
     "a number that is too small": ({"minimum_memory": 4}, "minimum_memory", "4", "512"),
     "text for a boolean": ({"require_hvm": "no"}, "require_hvm", "no", "boolean"),
