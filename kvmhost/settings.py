@@ -344,6 +344,15 @@ class Bridging(Concern):
     gateway: StrictStr = Field(
         description="the default gateway, inside the management network, such as 192.168.42.1"
     )
+    management_address6: StrictStr | None = Field(
+        default=None,
+        description="the host's IPv6 address, with its prefix, such as 2001:db8::11/64, beside "
+        "the other; None: what routers announce, if anything",
+    )
+    gateway6: StrictStr | None = Field(
+        default=None,
+        description="the default gateway for IPv6, inside that network or link-local",
+    )
     dns_servers: tuple[StrictStr, ...] = Field(default=(), description="addresses of name servers")
     dns_search: tuple[StrictStr, ...] = Field(
         default=(), description="domains in which short names are looked up"
@@ -480,10 +489,14 @@ def _problem(error: ErrorDetails) -> Problem:
 def _shared_addresses(settings: Mapping[str, Settings]) -> Iterator[tuple[str, Problem]]:
     owners: dict[object, str] = {}
     for name, host in settings.items():
-        address = host.network.address
-        owner = owners.setdefault(address.ip, name)
-        if owner != name:
-            yield name, Problem("management_address", str(address), f"{owner} has it already")
+        network = host.network
+        for key, address in (
+            ("management_address", network.address),
+            ("management_address6", network.address6),
+        ):
+            owner = name if address is None else owners.setdefault(address.ip, name)
+            if owner != name:
+                yield name, Problem(key, str(address), f"{owner} has it already")
 
 
 def _report(problems: Mapping[str, list[Problem]]) -> str:

@@ -9,10 +9,10 @@ from pyinfra.api import FactBase
 from typing_extensions import override
 
 from kvmhost.network.change import Present
-from kvmhost.network.observed import ADDRESSES_COMMAND, ROUTES_COMMAND
+from kvmhost.network.observed import ADDRESSES_COMMAND, ROUTES6_COMMAND, ROUTES_COMMAND
 from kvmhost.network.ovs import STATE_COMMAND
 
-_JSON = {"addresses": ADDRESSES_COMMAND, "routes": ROUTES_COMMAND}
+_JSON = {"addresses": ADDRESSES_COMMAND, "routes": ROUTES_COMMAND, "routes6": ROUTES6_COMMAND}
 
 
 class Network(FactBase[Present | None]):
@@ -55,6 +55,13 @@ class Network(FactBase[Present | None]):
                 guests.append(text)
             elif what in _JSON and text:
                 state[what] = json.loads(text)
-        if state.keys() != _JSON.keys():
+        if not state.keys() >= {"addresses", "routes"}:
             return None
-        return Present(files, state["addresses"], state["routes"], switch, tuple(guests))
+        return Present(
+            files=files,
+            addresses=state["addresses"],
+            routes=state["routes"],
+            routes6=state.get("routes6", ()),  # a kernel without IPv6 may have no answer
+            switch=switch,
+            guests=tuple(guests),
+        )

@@ -84,7 +84,8 @@ class Difference:
     @cached_property
     def kernel(self) -> tuple[str, ...]:
         """A sentence for each difference in the kernel."""
-        return differences(self.network, self.present.addresses, self.present.routes)
+        present = self.present
+        return differences(self.network, present.addresses, present.routes, present.routes6)
 
     @cached_property
     def switch(self) -> tuple[ovs.Correction, ...]:
@@ -106,7 +107,8 @@ class Difference:
     @property
     def is_mended_by_links(self) -> bool:
         """Whether those commands alone do it."""
-        return is_mended_by_links(self.network, self.present.addresses, self.present.routes)
+        present = self.present
+        return is_mended_by_links(self.network, present.addresses, present.routes, present.routes6)
 
     @property
     def unmended(self) -> frozenset[str]:

@@ -11,14 +11,15 @@ from kvmhost.network.files import File
 class Present:
     """A host's network as it is: files by path, and what the kernel has made of them.
 
-    `addresses` and `routes` are iproute2's JSON (see `kvmhost.network.observed`), `switch` is
-    Open vSwitch's (see `kvmhost.network.ovs`), None while it does not run. `guests` are the
-    names of the running guests.
+    `addresses`, `routes` and `routes6` are iproute2's JSON (see `kvmhost.network.observed`),
+    `switch` is Open vSwitch's (see `kvmhost.network.ovs`), None while it does not run. `guests`
+    are the names of the running guests.
     """
 
     files: Mapping[str, str] = field(default_factory=dict)
     addresses: Sequence[Mapping[str, Any]] = ()
     routes: Sequence[Mapping[str, Any]] = ()
+    routes6: Sequence[Mapping[str, Any]] = ()
     switch: str | None = None
     guests: tuple[str, ...] = ()
 

@@ -52,7 +52,7 @@ _HEADER = "# CloudStack network (what stands here is overwritten)\n"
 # network-functions passes these over.
 _IGNORED = re.compile(r".*(~|\.bak|\.old|\.orig|\.rpmnew|\.rpmorig|\.rpmsave|-range\d*)")
 _TRAILING = re.compile(r"\d*$")
-_PLAIN = re.compile(r"[\w.:/=-]*")  # what needs no shell to be read
+_PLAIN = re.compile(r"[\w.:/=%-]*")  # what needs no shell to be read
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.S)
 # What makes a device what it is, and is not ours to say.
 _CARRIED = {
@@ -237,9 +237,16 @@ def _port(upper: Interface) -> dict[str, str]:
 def _addressing(interface: Interface) -> dict[str, str]:
     variables: dict[str, str] = {}
     for address in interface.addresses:
-        variables |= {"IPADDR": str(address.ip), "NETMASK": str(address.netmask)}
+        if address.version == 4:
+            variables |= {"IPADDR": str(address.ip), "NETMASK": str(address.netmask)}
+        else:
+            variables |= {"IPV6INIT": "yes", "IPV6_AUTOCONF": "no"}
+            variables["IPV6ADDR"] = str(address)
     for gateway in interface.gateways:
-        variables["GATEWAY"] = str(gateway)
+        if gateway.version == 4:
+            variables["GATEWAY"] = str(gateway)
+        else:  # a link-local one is nothing without its interface
+            variables["IPV6_DEFAULTGW"] = f"{gateway}%{interface.name}"
     for number, server in enumerate(interface.dns_servers, start=1):
         variables[f"DNS{number}"] = str(server)
     if interface.dns_search:
@@ -366,7 +373,7 @@ def _addresses(variables: Variables) -> Iterator[AddressWithPrefix]:
 def _gateways(variables: Variables) -> Iterator[Address]:
     for key in ("GATEWAY", "GATEWAY0", "IPV6_DEFAULTGW"):
         if variables.get(key):
-            yield ip_address(variables[key])
+            yield ip_address(variables[key].partition("%")[0])
 
 
 def _numbered(variables: Variables, key: str) -> list[str]:

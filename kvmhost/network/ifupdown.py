@@ -208,15 +208,19 @@ def _rendered(network: Network, carried: Mapping[str, str]) -> Iterator[str]:
             implied = True  # a bond's NIC
         if not implied:
             yield _stanza_text(interface, options, _comment(interface.name, network.labels))
+        if interface.has_ipv6:
+            yield _ipv6_stanza_text(interface)
 
 
 def _options(interface: Interface) -> dict[str, str]:
     options: dict[str, str] = {}
     for address in interface.addresses:
-        options["address"] = str(address.ip)
-        options["netmask"] = str(address.netmask)
+        if address.version == 4:
+            options["address"] = str(address.ip)
+            options["netmask"] = str(address.netmask)
     for gateway in interface.gateways:
-        options["gateway"] = str(gateway)
+        if gateway.version == 4:
+            options["gateway"] = str(gateway)
     if interface.dns_servers:
         options["dns-nameservers"] = " ".join(map(str, interface.dns_servers))
     if interface.dns_search:
@@ -235,10 +239,31 @@ def _options(interface: Interface) -> dict[str, str]:
     return options
 
 
+def _ipv6_options(interface: Interface) -> dict[str, str]:
+    options: dict[str, str] = {}
+    for address in interface.addresses:
+        if address.version == 6:
+            options["address"] = str(address)
+    for gateway in interface.gateways:
+        if gateway.version == 6:
+            options["gateway"] = str(gateway)
+    # ifup fails where duplicates cannot be looked for within 6 s, as on a bridge that listens.
+    return {**options, "accept_ra": "0", "autoconf": "0", "dad-attempts": "0"}
+
+
 def _stanza_text(interface: Interface, options: Mapping[str, str], comment: str) -> str:
     method = "static" if interface.addresses else "manual"
-    lines = [comment, f"auto {interface.name}", f"iface {interface.name} inet {method}"]
-    lines += [f"    {option} {value}" for option, value in options.items()]
+    return _lines_text(
+        [comment, f"auto {interface.name}", f"iface {interface.name} inet {method}"], options
+    )
+
+
+def _ipv6_stanza_text(interface: Interface) -> str:
+    return _lines_text([f"iface {interface.name} inet6 static"], _ipv6_options(interface))
+
+
+def _lines_text(head: Iterable[str], options: Mapping[str, str]) -> str:
+    lines = [*head, *(f"    {option} {value}" for option, value in options.items())]
     return "".join(f"{line}\n" for line in lines if line)
 
 

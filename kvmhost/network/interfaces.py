@@ -46,6 +46,11 @@ class Interface:
         return self.kind == "bridge" and self.stp is None
 
     @property
+    def has_ipv6(self) -> bool:
+        """Whether it has an IPv6 address that is written down; then none is taken from routers."""
+        return any(address.version == 6 for address in self.addresses)
+
+    @property
     def below(self) -> tuple[str, ...]:
         """The names of the interfaces that this one is built on."""
         return self.ports if self.parent is None else (self.parent, *self.ports)

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from ipaddress import IPv4Address, IPv4Interface, ip_address
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address
 from typing import Literal
 
 from kvmhost.network.interfaces import Address, Interface
@@ -58,6 +58,8 @@ class NetworkKeys:
     management_address: str
     gateway: str
     bridges: Mapping[str, int | None]
+    management_address6: str | None = None
+    gateway6: str | None = None
     uplink: str = "eth0"
     uplink_bond: Sequence[str] = ()
     bond_mode: BondMode = "active-backup"
@@ -128,6 +130,8 @@ class Network:
     management_vlan: int | None
     address: IPv4Interface
     gateway: IPv4Address
+    address6: IPv6Interface | None
+    gateway6: IPv6Address | None
     dns_servers: tuple[Address, ...]
     dns_search: tuple[str, ...]
     stp: bool
@@ -139,6 +143,11 @@ class Network:
     def bridge_type(self) -> BridgeType:
         """The value of `network.bridge.type` in agent.properties."""
         return "native" if self.ovs_bridge is None else "openvswitch"
+
+    @property
+    def gateways(self) -> tuple[Address, ...]:
+        """The default gateways, one an address family at most."""
+        return (self.gateway,) if self.gateway6 is None else (self.gateway, self.gateway6)
 
     @property
     def nics(self) -> tuple[str, ...]:
@@ -208,8 +217,8 @@ class Network:
             return interface
         return replace(
             interface,
-            addresses=(self.address,),
-            gateways=(self.gateway,),
+            addresses=(self.address,) if self.address6 is None else (self.address, self.address6),
+            gateways=self.gateways,
             dns_servers=self.dns_servers,
             dns_search=self.dns_search,
         )
@@ -238,6 +247,8 @@ def build(keys: NetworkKeys) -> Network:
         management_vlan=None if on_bridge else keys.management_vlan,
         address=IPv4Interface(keys.management_address),
         gateway=IPv4Address(keys.gateway),
+        address6=_parsed_address6(keys),
+        gateway6=None if keys.gateway6 is None else IPv6Address(keys.gateway6),
         dns_servers=tuple(map(ip_address, keys.dns_servers)),
         dns_search=tuple(keys.dns_search),
         stp=keys.bridge_stp,
@@ -259,6 +270,8 @@ def problems(keys: NetworkKeys) -> tuple[Problem, ...]:
         _management_vlan,
         _address,
         _gateway,
+        _address6,
+        _gateway6,
         _dns,
         _spanning_tree,
         _labels,
@@ -418,6 +431,64 @@ def _gateway(keys: NetworkKeys) -> Iterator[Problem]:
             keys.gateway,
             f"a host's address in {address.network} other than this host's own, {address.ip}",
         )
+
+
+def _address6(keys: NetworkKeys) -> Iterator[Problem]:
+    key, text = "management_address6", keys.management_address6
+    if text is None:
+        return
+    address = _parsed_address6(keys)
+    if address is None:
+        accepted = "an IPv6 address with its prefix, such as 2001:db8::11/64, or None"
+        yield Problem(key, text, accepted)
+        return
+    ip, network = address.ip, address.network
+    if (
+        ip.is_link_local
+        or ip.is_loopback
+        or ip.is_multicast
+        or ip.is_unspecified
+        or ip.ipv4_mapped is not None
+    ):
+        yield Problem(key, text, "a unicast address that is not link-local")
+    # RFC 6164: with a /127 there is no anycast address of the routers.
+    elif network.prefixlen < 127 and ip == network.network_address:
+        yield Problem(key, text, f"a host's address in {network}, not that of all its routers")
+
+
+def _gateway6(keys: NetworkKeys) -> Iterator[Problem]:
+    address = _parsed_address6(keys)
+    if keys.gateway6 is None:
+        return
+    if keys.management_address6 is None:
+        yield Problem("gateway6", keys.gateway6, "None without management_address6")
+        return
+    try:
+        gateway = IPv6Address(keys.gateway6)
+    except ValueError:
+        gateway = None
+    if gateway is None or gateway.scope_id is not None:
+        accepted = "an IPv6 address, such as 2001:db8::1, or fe80::1 without %<interface>"
+        yield Problem("gateway6", keys.gateway6, accepted)
+    elif address and not _is_gateway6(gateway, address):
+        yield Problem(
+            "gateway6",
+            keys.gateway6,
+            f"a link-local address, or one in {address.network} "
+            f"other than this host's own, {address.ip}",
+        )
+
+
+def _is_gateway6(gateway: IPv6Address, own: IPv6Interface) -> bool:
+    return gateway.is_link_local or (gateway in own.network and gateway != own.ip)
+
+
+def _parsed_address6(keys: NetworkKeys) -> IPv6Interface | None:
+    text = keys.management_address6 or ""
+    try:
+        return IPv6Interface(text) if "/" in text and "%" not in text else None
+    except ValueError:
+        return None
 
 
 def _parsed_address(keys: NetworkKeys) -> IPv4Interface | None:

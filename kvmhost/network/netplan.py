@@ -166,7 +166,7 @@ def _addressing(interface: Interface) -> dict[str, object]:
     }
     if given := {key: values for key, values in nameservers.items() if values}:
         addressing["nameservers"] = given
-    return addressing
+    return addressing | ({"accept-ra": False} if interface.has_ipv6 else {})
 
 
 def _without(path: str, text: str, network: Network) -> str:

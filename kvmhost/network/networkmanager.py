@@ -238,11 +238,14 @@ def _bridge(interface: Interface) -> _Section:
 def _addressing(interface: Interface) -> dict[str, _Section]:
     if not interface.addresses:
         return {"ipv4": {"method": "disabled"}, "ipv6": {"method": "disabled"}}
-    sections: dict[str, dict[str, str]] = {"ipv4": {"method": "manual"}, "ipv6": {"method": "auto"}}
-    for number, address in enumerate(interface.addresses, start=1):
-        sections["ipv4"][f"address{number}"] = str(address)
+    sections: dict[str, dict[str, str]] = {
+        "ipv4": {"method": "manual"},
+        "ipv6": {"method": "manual" if interface.has_ipv6 else "auto"},
+    }
+    for address in interface.addresses:
+        sections[f"ipv{address.version}"]["address1"] = str(address)
     for gateway in interface.gateways:
-        sections["ipv4"]["gateway"] = str(gateway)
+        sections[f"ipv{gateway.version}"]["gateway"] = str(gateway)
     for version in (4, 6):
         servers = [str(server) for server in interface.dns_servers if server.version == version]
         if servers:

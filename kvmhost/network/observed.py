@@ -1,26 +1,31 @@
 """The network as a host's kernel has it, held against the model.
 
 Sources: ip-address(8), ip-route(8) and ip-link(8), with JSON output, and the kernel's bonding.rst.
-`ip -details address` has the links too, with tags and the parameters of bridges and bonds, so that
-two commands tell everything; Open vSwitch's own tags and ports are `kvmhost.network.ovs`'s to tell.
+`ip -details address` has the links too, with tags and the parameters of bridges and bonds, and
+the addresses of IPv4 and IPv6; Open vSwitch's own tags and ports are `kvmhost.network.ovs`'s to
+tell.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_interface
 from typing import Any
 
-from kvmhost.network.interfaces import MIIMON, Interface
+from kvmhost.network.interfaces import MIIMON, Address, Interface
 from kvmhost.network.model import Network
 
 ADDRESSES_COMMAND = "ip -json -details address"
 ROUTES_COMMAND = "ip -json route"
+ROUTES6_COMMAND = "ip -6 -json route"
 
 # What guests bring to a bridge; None would be a NIC.
 _GUEST_PORTS = ("tun", "veth")
+_FAMILIES = ("inet", "inet6")
 _CENTISECONDS = 100  # iproute2's unit for a bridge's delays
 
 _Link = Mapping[str, Any]
 _Links = Mapping[str, _Link]
+_Routes = Iterable[Mapping[str, Any]]
 _Words = tuple[str, ...]
 
 
@@ -37,15 +42,16 @@ class _Difference:
 
 
 def differences(
-    network: Network, addresses: Iterable[_Link], routes: Iterable[Mapping[str, Any]]
+    network: Network, addresses: Iterable[_Link], routes: _Routes, routes6: _Routes = ()
 ) -> tuple[str, ...]:
     """Say in one sentence each where the host is not as the model has it; nothing if it is.
 
-    `addresses` and `routes` are the parsed output of `ADDRESSES_COMMAND` and `ROUTES_COMMAND`.
-    A bridge's further ports count only if they are no guest's.
+    `addresses`, `routes` and `routes6` are the parsed output of `ADDRESSES_COMMAND`,
+    `ROUTES_COMMAND` and `ROUTES6_COMMAND`. A bridge's further ports count only if they are no
+    guest's, and what IPv6 has besides counts only if it keeps ours from working.
     """
     of_links = (difference.sentence for difference in _of_links(network, addresses))
-    return (*of_links, *_of_route(network, list(routes)))
+    return (*of_links, *_of_routes(network, routes, routes6))
 
 
 def mending(network: Network, addresses: Iterable[_Link]) -> tuple[_Words, ...]:
@@ -69,12 +75,12 @@ def mending(network: Network, addresses: Iterable[_Link]) -> tuple[_Words, ...]:
 
 
 def is_mended_by_links(
-    network: Network, addresses: Iterable[_Link], routes: Iterable[Mapping[str, Any]]
+    network: Network, addresses: Iterable[_Link], routes: _Routes, routes6: _Routes = ()
 ) -> bool:
     """Whether `mending` says all that it takes, and nothing has to be made anew."""
     of_links = _of_links(network, addresses)
     mended = all(each.changes and not each.deletes for each in of_links)
-    return mended and not any(_of_route(network, list(routes)))
+    return mended and not any(_of_routes(network, routes, routes6))
 
 
 def _of_links(network: Network, addresses: Iterable[_Link]) -> Iterator[_Difference]:
@@ -94,12 +100,17 @@ def _of_link(wanted: Interface, link: _Link) -> Iterator[_Difference]:
     if wanted.mtu not in (None, mtu):
         change = ("set", name, "mtu", str(wanted.mtu))
         yield _Difference(f"{name} has MTU {mtu} instead of {wanted.mtu}.", (change,))
-    inet = [entry for entry in link["addr_info"] if entry.get("family") == "inet"]
-    present = [f"{entry['local']}/{entry['prefixlen']}" for entry in inet]
-    for address in map(str, wanted.addresses):
+    present = [
+        ip_interface(f"{entry['local']}/{entry['prefixlen']}")
+        for entry in link["addr_info"]
+        if entry.get("family") in _FAMILIES and not entry.get("dadfailed")
+    ]
+    for address in wanted.addresses:
         if address not in present:
-            others = f" but {', '.join(present)}" if present else ""
-            yield _Difference(f"{name} does not have the address {address}{others}.")
+            alike = (each for each in present if each.version == address.version)
+            others = ", ".join(str(each) for each in alike if not each.is_link_local)
+            but = f" but {others}" if others else ""
+            yield _Difference(f"{name} does not have the address {address}{but}.")
 
 
 def _of_device(wanted: Interface, link: _Link, links: _Links) -> Iterator[_Difference]:
@@ -167,8 +178,14 @@ def _joining(upper: Interface, port: str) -> tuple[_Words, ...]:
     return (("set", port, "down"), join) if upper.kind == "bond" else (join,)
 
 
-def _of_route(network: Network, routes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    wanted = (str(network.gateway), network.management)
+def _of_routes(network: Network, routes: _Routes, routes6: _Routes) -> Iterator[str]:
+    for gateway in network.gateways:
+        found = routes if gateway.version == 4 else routes6
+        yield from _of_route(gateway, network.management, found)
+
+
+def _of_route(gateway: Address, device: str, routes: _Routes) -> Iterator[str]:
+    wanted = (str(gateway), device)
     defaults = [route for route in routes if route.get("dst") == "default"]
     if not defaults:
         yield f"There is no default route via {wanted[0]} on {wanted[1]}."

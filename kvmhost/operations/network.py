@@ -173,7 +173,7 @@ def _addresses(host: Host, pending: Pending) -> tuple[str, ...]:
 
 
 def _verify(host: Host, pending: Pending) -> None:
-    """Confirm the change if the host is as modelled and sees its gateway.
+    """Confirm the change if the host is as modelled and sees its gateways.
 
     Raises UnconfirmedError when it is not so yet, UndoneError when the host has gone back
     already, and ConnectError when it does not answer.
@@ -189,11 +189,14 @@ def _verify(host: Host, pending: Pending) -> None:
         raise UnconfirmedError(
             " ".join(change.differences) or "its files are not as they were written"
         )
-    gateway = pending.network.gateway
-    probe = f"ping -c1 -W1 {gateway} >/dev/null; ip -json neigh show {gateway}"
-    neighbours: list[Any] = json.loads("".join(_answer(host, probe)) or "[]")
-    if not any("lladdr" in neighbour for neighbour in neighbours):
-        raise UnconfirmedError(f"the gateway {gateway} does not answer the host")
+    device, gateways = pending.network.management, pending.network.gateways
+    pings = "".join(f"ping -c1 -W1 -I {device} {gateway} >/dev/null; " for gateway in gateways)
+    answer = _answer(host, f"{pings}ip -json neigh show dev {device}")
+    neighbours: list[Any] = json.loads("".join(answer) or "[]")
+    known = {neighbour["dst"] for neighbour in neighbours if "lladdr" in neighbour}
+    for gateway in gateways:
+        if str(gateway) not in known:
+            raise UnconfirmedError(f"the gateway {gateway} does not answer the host")
     _answer(host, f"sh {GUARD}/guard confirm {pending.token}")
 
 

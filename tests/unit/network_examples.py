@@ -1,6 +1,6 @@
 """Networks to test with: the guide's example and any valid one."""
 
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ OPENVSWITCH: dict[str, Any] = {
 }
 ON_BRIDGE: dict[str, Any] = {"management_vlan": None, "management_interface": "cloudbr0"}
 UNTAGGED: dict[str, Any] = {**ON_BRIDGE, "bridges": {"cloudbr0": None, "cloudbr1": 300}}
+IPV6: dict[str, Any] = {"management_address6": "2001:db8::11/64", "gateway6": "fe80::1"}
 BOND: dict[str, Any] = {"uplink": "bond0", "uplink_bond": ["eth0", "eth1"]}
 
 
@@ -45,6 +46,25 @@ _SUBNETS = st.builds(
     st.integers(min_value=int.from_bytes((10, 0, 0, 0)), max_value=int.from_bytes((126, 0, 0, 0))),
     st.integers(min_value=8, max_value=31),
 )
+
+
+_SUBNETS6 = st.builds(
+    lambda bits, prefix: IPv6Network((bits, prefix), strict=False),
+    st.integers(min_value=0x2000 << 112, max_value=(0x4000 << 112) - 1),
+    st.integers(min_value=32, max_value=127),
+)
+
+
+@st.composite
+def _ipv6(draw: st.DrawFn) -> dict[str, Any]:
+    subnet = draw(_SUBNETS6)
+    edge = 0 if subnet.prefixlen == 127 else 1
+    hosts = st.integers(min_value=edge, max_value=subnet.num_addresses - 1)
+    own, gateway = draw(st.lists(hosts, min_size=2, max_size=2, unique=True))
+    return {
+        "management_address6": f"{subnet[own]}/{subnet.prefixlen}",
+        "gateway6": draw(st.sampled_from([None, "fe80::1", str(subnet[gateway])])),
+    }
 
 
 @st.composite
@@ -79,6 +99,7 @@ def _networks(draw: st.DrawFn, bridge_type: str) -> Network:
             management_interface=draw(st.sampled_from(names)) if on_bridge else None,
             management_address=f"{subnet[own]}/{subnet.prefixlen}",
             gateway=str(subnet[gateway]),
+            **draw(st.just({}) | _ipv6()),
             dns_servers=draw(st.lists(st.ip_addresses().map(str), max_size=3, unique=True)),
             dns_search=draw(st.lists(st.sampled_from(["a.example", "b.example"]), unique=True)),
             bridge_stp=stp,

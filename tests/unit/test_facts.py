@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from kvmhost.facts.systemd import Unit, Units
 from kvmhost.facts.sysvinit import Service, Services
 from kvmhost.facts.ufw import Allowed, Rules, Ufw
 from kvmhost.firewall import ANYWHERE
+from kvmhost.network.change import Present
 
 # captured from firewall-cmd 1.3.3, shortened
 FIREWALLD = """\
@@ -55,6 +57,14 @@ python3.11-libs.x86_64              3.11.7-1.el9                baseos
 a-package-with-a-very-long-name-that-does-not-fit.x86_64
                                     1.0-1.el6                   base
 """
+
+
+def test_a_kernel_without_ipv6_has_no_routes_for_it() -> None:
+    links, route = ['addresses [{"ifname":"lo"}]'], ['routes [{"dst":"default"}]']
+    present = Present(addresses=[{"ifname": "lo"}], routes=[{"dst": "default"}])
+    assert Network().process([*links, *route, "routes6 "]) == present
+    with_ipv6 = Network().process([*links, *route, 'routes6 [{"dst":"fe80::/64"}]'])
+    assert with_ipv6 == replace(present, routes6=[{"dst": "fe80::/64"}])
 
 
 def test_the_zone_of_an_interface_is_read_as_it_is_now_and_as_it_is_kept() -> None:

@@ -14,6 +14,7 @@ from kvmhost.network.model import Network
 from tests.unit.network_examples import (
     BOND,
     GOLDEN,
+    IPV6,
     NETWORKS,
     ON_BRIDGE,
     OPENVSWITCH,
@@ -29,6 +30,7 @@ GOLDENS: dict[str, dict[str, Any]] = {
     "native": {},
     "native-untagged": {**UNTAGGED, "mtu": 9000, "bridge_stp": True},
     "native-bond": BOND,
+    "native-ipv6": {**ON_BRIDGE, **IPV6},
     "openvswitch": OPENVSWITCH,
     "openvswitch-bond": {**OPENVSWITCH, **BOND, "bond_mode": "802.3ad", "mtu": 9000},
 }
@@ -367,7 +369,7 @@ def test_other_files_stay_and_mean_what_they_meant(
     assert rendered(new, existing).keys() <= once_other.keys() <= files.keys()
 
 
-@settings(max_examples=300)
+@settings(max_examples=1000)
 @given(NETWORKS)
 def test_rendered_and_read_back_it_is_the_same_network(any_network: Network) -> None:
     assert set(parse(rendered(any_network))) == set(any_network.interfaces)

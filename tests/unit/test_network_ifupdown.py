@@ -16,6 +16,7 @@ from kvmhost.network.model import Network
 from tests.unit.network_examples import (
     BOND,
     GOLDEN,
+    IPV6,
     NATIVE_NETWORKS,
     NETWORKS,
     ON_BRIDGE,
@@ -45,6 +46,7 @@ GOLDENS: dict[str, dict[str, Any]] = {
     "native": {},
     "native-untagged": {**UNTAGGED, "mtu": 9000, "bridge_stp": True},
     "native-bond": BOND,
+    "native-ipv6": {**ON_BRIDGE, **IPV6},
     "openvswitch": OPENVSWITCH,
     "openvswitch-bond": {**OPENVSWITCH, **BOND, "bond_mode": "802.3ad", "mtu": 9000},
 }
@@ -289,7 +291,7 @@ def test_merging_adds_ours_and_keeps_theirs(text: str, old: Network, new: Networ
     ]
 
 
-@settings(max_examples=300)
+@settings(max_examples=1000)
 @given(NATIVE_NETWORKS)
 def test_rendered_and_read_back_it_is_the_same_network(any_network: Network) -> None:
     assert set(parse({INTERFACES: merge("", any_network)})) == {LOOPBACK, *any_network.interfaces}

@@ -1,6 +1,6 @@
 """The model: what a network consists of, and which settings describe none."""
 
-from ipaddress import IPv4Address, IPv4Interface, ip_address
+from ipaddress import IPv4Address, IPv4Interface, ip_address, ip_interface
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from kvmhost.network.model import InvalidNetworkError, Network, build, problems
 from tests.unit.network_examples import (
     BOND,
     GUIDE,
+    IPV6,
     NETWORKS,
     ON_BRIDGE,
     OPENVSWITCH,
@@ -51,6 +52,13 @@ def test_an_untagged_bridge_has_the_uplink_itself_as_its_port() -> None:
         vlan(300),
         Interface("cloudbr1", ports=("eth0.300",), **NATIVE),
     )
+
+
+def test_ipv6_sits_beside_ipv4() -> None:
+    (having,) = (each for each in network(**IPV6).interfaces if each.addresses)
+    assert having.name == "eth0.100"
+    assert having.addresses == (ip_interface("192.168.42.11/24"), ip_interface("2001:db8::11/64"))
+    assert having.gateways == (ip_address("192.168.42.1"), ip_address("fe80::1"))
 
 
 def test_a_bond_stands_on_its_nics_and_under_all_else() -> None:
@@ -110,6 +118,11 @@ VALID: dict[str, dict[str, Any]] = {
     "a NIC of nine characters with Open vSwitch": {**OPENVSWITCH, "uplink": "enp0s31f6"},
     "the first and the last tag": {"bridges": {"cloudbr0": 1, "cloudbr1": 4094}},
     "a point-to-point subnet": {"management_address": "10.0.0.0/31", "gateway": "10.0.0.1"},
+    "IPv6 with a gateway that is link-local": IPV6,
+    "IPv6 with a gateway in its subnet": {**IPV6, "gateway6": "2001:db8::1"},
+    "IPv6 with all routers of its subnet for a gateway": {**IPV6, "gateway6": "2001:db8::"},
+    "IPv6 without a gateway": {**IPV6, "gateway6": None},
+    "IPv6 on a point-to-point link": {"management_address6": "fd00::/127", "gateway6": "fd00::1"},
     "a gateway that ends in 255": {
         "management_address": "10.0.0.1/23",
         "gateway": "10.0.0.255",
@@ -225,6 +238,58 @@ INVALID: dict[str, tuple[dict[str, Any], str, str]] = {
     "a gateway elsewhere": ({"gateway": "192.168.43.1"}, "gateway", "in 192.168.42.0/24"),
     "the host as its own gateway": ({"gateway": "192.168.42.11"}, "gateway", "other than"),
     "a broadcasting gateway": ({"gateway": "192.168.42.255"}, "gateway", "a host's address"),
+    "an IPv6 address without prefix": (
+        {"management_address6": "2001:db8::11"},
+        "management_address6",
+        "such as 2001:db8::11/64",
+    ),
+    "an IPv4 address for IPv6": (
+        {"management_address6": "192.168.42.11/24"},
+        "management_address6",
+        "an IPv6 address",
+    ),
+    "an IPv6 address with an interface": (
+        {"management_address6": "fe80::1%eth0/64"},
+        "management_address6",
+        "an IPv6 address",
+    ),
+    "a link-local IPv6 address": (
+        {"management_address6": "fe80::11/64"},
+        "management_address6",
+        "not link-local",
+    ),
+    "an IPv6 address of many": (
+        {"management_address6": "ff02::1/64"},
+        "management_address6",
+        "a unicast address",
+    ),
+    "an IPv4 address in IPv6's clothes": (
+        {"management_address6": "::ffff:10.0.0.1/120"},
+        "management_address6",
+        "a unicast address",
+    ),
+    "the IPv6 address of all routers": (
+        {"management_address6": "2001:db8::/64"},
+        "management_address6",
+        "not that of all its routers",
+    ),
+    "an IPv6 gateway without an address": ({"gateway6": "fe80::1"}, "gateway6", "None without"),
+    "no IPv6 gateway": ({**IPV6, "gateway6": "10.0.0.1"}, "gateway6", "an IPv6 address"),
+    "an IPv6 gateway with an interface": (
+        {**IPV6, "gateway6": "fe80::1%eth0"},
+        "gateway6",
+        "without %<interface>",
+    ),
+    "an IPv6 gateway elsewhere": (
+        {**IPV6, "gateway6": "2001:db8:1::1"},
+        "gateway6",
+        "or one in 2001:db8::/64",
+    ),
+    "the host as its own IPv6 gateway": (
+        {**IPV6, "gateway6": "2001:db8::11"},
+        "gateway6",
+        "other than this host's own",
+    ),
     "no DNS address": ({"dns_servers": ["8.8.8.8", "dns"]}, "dns_servers", "an IP address"),
     "no domain": ({"dns_search": ["lab example"]}, "dns_search", "a domain name"),
     "a delay too short for STP": (
@@ -303,5 +368,5 @@ def test_interfaces_stand_after_what_they_are_built_on(any_network: Network) -> 
 def test_one_interface_has_the_address(any_network: Network) -> None:
     having = [each for each in any_network.interfaces if each.addresses]
     assert [each.name for each in having] == [any_network.management]
-    assert having[0].addresses == (any_network.address,)
+    assert set(having[0].addresses) == {any_network.address, any_network.address6} - {None}
     assert any_network.gateway in any_network.address.network

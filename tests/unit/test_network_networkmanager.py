@@ -23,6 +23,7 @@ from kvmhost.network.networkmanager import (
 from tests.unit.network_examples import (
     BOND,
     GOLDEN,
+    IPV6,
     NETWORKS,
     ON_BRIDGE,
     OPENVSWITCH,
@@ -40,6 +41,7 @@ GOLDENS: dict[str, dict[str, Any]] = {
     "native": {},
     "native-untagged": {**UNTAGGED, "mtu": 9000, "bridge_stp": True},
     "native-bond": BOND,
+    "native-ipv6": {**ON_BRIDGE, **IPV6},
     "openvswitch": OPENVSWITCH,
     "openvswitch-bond": {**OPENVSWITCH, **BOND, "bond_mode": "802.3ad", "mtu": 9000},
 }
@@ -429,7 +431,7 @@ def test_each_interface_comes_up_after_what_it_needs(old: Network, new: Network)
             assert order[interface.parent] < order[interface.name]
 
 
-@settings(max_examples=300)
+@settings(max_examples=1000)
 @given(POSSIBLE)
 def test_rendered_and_read_back_it_is_the_same_network(any_network: Network) -> None:
     assert set(parse(rendered(any_network))) == as_profiles_have_it(any_network)

@@ -7,7 +7,7 @@ import pytest
 
 from kvmhost.network.model import Network
 from kvmhost.network.observed import differences, is_mended_by_links, mending
-from tests.unit.network_examples import BOND, GOLDEN, OPENVSWITCH, UNTAGGED, network
+from tests.unit.network_examples import BOND, GOLDEN, IPV6, OPENVSWITCH, UNTAGGED, network
 
 OBSERVED = GOLDEN / "observed"
 
@@ -144,6 +144,51 @@ def test_what_goes_with_a_bond_is_deleted_before_it() -> None:
     (vlan,) = (link for link in addresses if link["ifname"] == "bond0.300")
     vlan["linkinfo"]["info_data"]["id"] = 301
     assert mending(network(**BOND), addresses) == (("delete", "bond0.300"), ("delete", "bond0"))
+
+
+def with_ipv6() -> tuple[list[Any], list[Any], list[Any]]:
+    """Return what is captured with the addresses and routes of IPv6, as iproute2 prints them."""
+    addresses, routes = captured("guide")
+    own = {"family": "inet6", "local": "2001:db8::11", "prefixlen": 64, "scope": "global"}
+    (link,) = (link for link in addresses if link["ifname"] == "eth0.100")
+    link["addr_info"].insert(1, own)
+    subnet = {"dst": "2001:db8::/64", "dev": "eth0.100", "protocol": "kernel", "metric": 256}
+    default = {"dst": "default", "gateway": "fe80::1", "dev": "eth0.100", "metric": 1024}
+    return addresses, routes, [subnet, default]
+
+
+def test_ipv6_is_looked_at_when_it_is_modelled() -> None:
+    addresses, routes, routes6 = with_ipv6()
+    modelled = network(**IPV6)
+    assert differences(modelled, addresses, routes, routes6) == ()
+    assert is_mended_by_links(modelled, addresses, routes, routes6)
+    assert differences(network(), addresses, routes) == ()
+    assert differences(modelled, addresses, routes, routes6[:1]) == (
+        "There is no default route via fe80::1 on eth0.100.",
+    )
+    assert not is_mended_by_links(modelled, addresses, routes, routes6[:1])
+    preferred = {**routes6[1], "gateway": "fe80::2", "metric": 100}
+    assert differences(modelled, addresses, routes, [*routes6, preferred]) == (
+        "The default route is via fe80::2 on eth0.100, not fe80::1 on eth0.100.",
+    )
+
+
+def test_an_ipv6_address_that_is_missing_or_not_ours_alone_is_seen() -> None:
+    addresses, routes, routes6 = with_ipv6()
+    found = differences(network(**IPV6), captured("guide")[0], routes, routes6)
+    assert found == ("eth0.100 does not have the address 2001:db8::11/64.",)
+    (entry,) = (
+        entry
+        for link in addresses
+        for entry in link["addr_info"]
+        if entry["local"] == "2001:db8::11"
+    )
+    entry["dadfailed"] = True
+    assert differences(network(**IPV6), addresses, routes, routes6) == found
+    entry.update(local="2001:db8::12", dadfailed=False)
+    assert differences(network(**IPV6), addresses, routes, routes6) == (
+        "eth0.100 does not have the address 2001:db8::11/64 but 2001:db8::12/64.",
+    )
 
 
 def test_an_mtu_counts_when_it_is_modelled() -> None:

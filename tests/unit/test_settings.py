@@ -66,6 +66,12 @@ BAD: dict[str, tuple[dict[str, Any], str, str, str]] = {
     ),
     "an unknown back end": ({"network_backend": "wicked"}, "network_backend", "wicked", "netplan"),
     "a name without a domain": ({"hostname": "kvm1"}, "hostname", "kvm1", "fully qualified"),
+    "an IPv6 address that is none": (
+        {"management_address6": "2001:db8::11"},
+        "management_address6",
+        "2001:db8::11",
+        "with its prefix",
+    ),
     "an unknown kind of bond": (
         {"uplink": "bond0", "uplink_bond": ["eth0", "eth1"], "bond_mode": "balance-rr"},
         "bond_mode",
@@ -244,6 +250,11 @@ def test_an_address_that_two_hosts_have_is_refused() -> None:
     [problem] = raised.value.problems[KVM2]
     assert (problem.key, problem.value) == ("management_address", "192.168.42.11/24")
     assert KVM1 in problem.accepted
+    both = {"management_address6": "2001:db8::11/64"}
+    with pytest.raises(SettingsError) as raised:
+        load({KVM1: data(**both), KVM2: data(management_address="192.168.42.12/24", **both)})
+    [problem] = raised.value.problems[KVM2]
+    assert (problem.key, problem.value) == ("management_address6", "2001:db8::11/64")
 
 
 def test_every_key_is_described_and_belongs_to_one_concern() -> None:
