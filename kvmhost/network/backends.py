@@ -154,6 +154,14 @@ def _ifupdown(difference: Difference) -> Way:
         forth = back = ifupdown.Changes((), ())
     else:
         forth = back = ifupdown.restart(after, difference.network.names)
+    # ifdown deletes the VLAN interfaces that a bridge has for ports, with or without a stanza
+    gone = {*forth.down} | {
+        port
+        for each in ifupdown.parse(before)
+        if each.name in forth.down
+        for port in each.ports
+        if "." in port
+    }
     existing = {link.get("ifname") for link in difference.present.addresses}
     made = [
         each.name
@@ -163,9 +171,7 @@ def _ifupdown(difference: Difference) -> Way:
     return Way(
         forth=Steps(
             leave=_each("ifdown --force", forth.down),
-            enter=difference.mend(without=forth.down)
-            + difference.switching
-            + _each("ifup", forth.up),
+            enter=difference.mend(without=gone) + difference.switching + _each("ifup", forth.up),
         ),
         back=Steps(
             leave=_each("ifdown --force", back.down) + _delete(made),

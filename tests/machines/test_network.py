@@ -38,6 +38,12 @@ class Topology:
     untagged: int | None = None
 
 
+FAKE_BRIDGES = {
+    "bridge_type": "openvswitch",
+    "bridges": {"mgmt0": 100, "cloudbr0": 200, "cloudbr1": 300},
+    "management_interface": "mgmt0",
+}
+BOND = {"uplink": "bond0", "uplink_bond": ["eth0", "eth1"]}
 GUIDE = "native, address on its VLAN"
 GUIDE_OVS = "Open vSwitch, address on a fake bridge"
 TOPOLOGIES = {
@@ -54,6 +60,7 @@ TOPOLOGIES = {
     "native, untagged on a bridge": Topology(
         NATIVE,
         {
+            "management_vlan": None,
             "bridges": {"cloudbr0": None, "cloudbr1": 300},
             "management_interface": "cloudbr0",
             "mtu": 1400,
@@ -63,6 +70,7 @@ TOPOLOGIES = {
     "Open vSwitch, untagged": Topology(
         OPENVSWITCH,
         {
+            "management_vlan": None,
             "bridge_type": "openvswitch",
             "bridges": {"cloudbr0": None, "cloudbr1": 300},
             "management_interface": "cloudbr0",
@@ -71,18 +79,23 @@ TOPOLOGIES = {
     ),
     GUIDE_OVS: Topology(
         OPENVSWITCH,
-        {
-            "bridge_type": "openvswitch",
-            "bridges": {"mgmt0": 100, "cloudbr0": 200, "cloudbr1": 300},
-            "management_interface": "mgmt0",
-            "mtu": 1500,
-        },
+        {**FAKE_BRIDGES, "mtu": 1500},
     ),
     "native again": Topology(NATIVE, {"mtu": 1500}),
+    "native, on a bond": Topology(NATIVE, BOND),
+    "Open vSwitch, on a bond": Topology(OPENVSWITCH, {**BOND, **FAKE_BRIDGES}),
+    "native, on one NIC again": Topology(NATIVE),
 }
 REPRESENTATIVE = (GUIDE, "native, address on a bridge", GUIDE_OVS, "native again")
 COMMANDS = 8
 """The most remote commands that a host's network costs when nothing is to be changed."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unconfined(deploy: Deploy) -> None:
+    """Have Open vSwitch and libvirt run as the guide has them, under no policy."""
+    run = deploy("-y", *ON_MACHINES, target="tasks.apparmor_selinux.apparmor_selinux")
+    assert run.status == 0, run.output
 
 
 def run(deploy: Deploy, name: str, *more: str) -> Run:

@@ -5,14 +5,17 @@ from itertools import pairwise
 
 from tests.lab.fleet import Node
 
+# a bridge that was made anew has another MAC address than the neighbours remember
+_PREPARE = "ip address replace {address} dev {bridge}; ip neighbour flush dev {bridge}"
+
 
 def reaches(source: Node, source_bridge: str, target: Node, target_bridge: str) -> bool:
     """Whether an address on one machine's bridge reaches one on the other's, and only that way.
 
     Both get an address of a network that is on no other interface, for this question alone.
     """
-    source.run(f"ip address replace 198.18.0.1/24 dev {source_bridge}")
-    target.run(f"ip address replace 198.18.0.2/24 dev {target_bridge}")
+    source.run(_PREPARE.format(address="198.18.0.1/24", bridge=source_bridge))
+    target.run(_PREPARE.format(address="198.18.0.2/24", bridge=target_bridge))
     try:
         ping = f"ping -q -c 1 -w 8 -I {source_bridge} 198.18.0.2"
         return source.run(ping, check=False).returncode == 0

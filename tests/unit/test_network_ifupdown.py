@@ -186,6 +186,18 @@ def test_a_nic_that_appears_is_not_deleted_on_the_way_back() -> None:
     assert "eth1" not in change.back.leave
 
 
+def test_the_vlan_interface_that_goes_with_its_bridge_is_not_mended() -> None:
+    links = [
+        {"ifname": name, "mtu": 1500, "flags": ["UP"], "addr_info": []}
+        for name in ("eth0", "eth0.200", "eth0.300")
+    ]
+    files = {file.path: file.content for file in render(network(), {})}
+    change = BACKENDS["ifupdown"].change(network(mtu=1400), Present(files, links))
+    assert change is not None
+    assert "ifdown --force cloudbr0" in change.forth.leave
+    assert "eth0.200" not in change.forth.enter
+
+
 def test_sourced_files_let_go_of_our_interfaces() -> None:
     existing = {
         INTERFACES: "source /etc/network/interfaces.d/*\n",
