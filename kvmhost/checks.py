@@ -130,7 +130,7 @@ def _nic(settings: Settings, machine: Machine) -> Verdict:
     return "holds", f"there is {' and '.join(nics)}"
 
 
-def _undoing(settings: Settings, machine: Machine) -> Verdict:
+def _rollback(settings: Settings, machine: Machine) -> Verdict:
     backend = settings.platform.network_backend
     if backend == "unmanaged":
         return "waived", "network_backend is unmanaged: the network is left as it is"
@@ -193,7 +193,7 @@ _CHECKS: dict[str, Callable[[Settings, Machine], Verdict]] = {
     "memory": _memory,
     "HVM": _virtualization,
     "NIC": _nic,
-    "undoing": _undoing,
+    "rollback": _rollback,
     "name": _name,
     "outbound": _outbound,
     "guests": _guests,

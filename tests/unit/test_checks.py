@@ -78,7 +78,7 @@ FAILING: dict[str, tuple[str, dict[str, Any], str]] = {
         "there is no eth0, which uplink names; there is: none",
     ),
     "no systemd": (
-        "undoing",
+        "rollback",
         {"systemd": False},
         "no systemd runs here to undo a change of the network by ifupdown; "
         "network_backend unmanaged leaves the network to you",
@@ -129,7 +129,7 @@ UNKNOWN: dict[str, tuple[str, dict[str, Any], str]] = {
     "memory": ("memory", {"memory": None}, "/proc/meminfo has no MemTotal"),
     "CPU flags": ("HVM", {"cpu_flags": None}, "/proc/cpuinfo shows no flags"),
     "NICs": ("NIC", {"interfaces": None}, "/sys/class/net shows no interface"),
-    "systemd": ("undoing", {"systemd": None}, "the host's answer is incomplete"),
+    "systemd": ("rollback", {"systemd": None}, "the host's answer is incomplete"),
     "name": ("name", {"hostname": None}, "the host's answer is incomplete"),
     "no program": ("outbound", {"outbound": "untried"}, "the host has neither ping nor bash"),
     "outbound": ("outbound", {"outbound": None}, "the host's answer is incomplete"),
@@ -157,7 +157,7 @@ def test_what_a_setting_waives_is_said() -> None:
     assert {name for name, finding in found.items() if finding.outcome == "waived"} == {
         "HVM",
         "outbound",
-        "undoing",
+        "rollback",
     }
     assert "require_hvm is False" in found["HVM"].detail
     assert "outbound_host is None" in found["outbound"].detail
