@@ -21,8 +21,8 @@ Check = Callable[[], None]
 
 TIMEOUT = 45
 """Seconds within which a change must be confirmed in these tests, where it cannot be."""
-ROLLBACK = 30
-"""Seconds that a host may take to be as it was, after that."""
+ROLLBACK = 60
+"""Seconds that a host may take to be as it was, after that: several are emulated on two cores."""
 GUARD = "/var/lib/cloudstack-network"
 FILES = (
     "md5sum /etc/network/interfaces /etc/netplan/*.yaml"
