@@ -14,9 +14,8 @@ bridges = {
 management_interface = "cloudbr0"
 gateway = "10.30.100.1"
 dns_servers = ("10.30.0.53",)
-uplink = (
-    "bond0"  # made by whoever installed the hosts; uplink_bond = ("eno1", "eno2") makes it here
-)
+# made by whoever installed the hosts; uplink_bond = ("eno1", "eno2") would make it here
+uplink = "bond0"
 
 guest_cpu_mode = "host-passthrough"
 guest_cpu_features = ("vmx",)

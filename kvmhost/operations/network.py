@@ -51,7 +51,7 @@ def configured(network: Network, backend: str, timeout: int, with_guests: bool) 
     workstation for that; a host that loses power in between undoes the change when it starts.
 
     + network: the model
-    + backend: what configures the network: ifupdown, netplan
+    + backend: what configures the network: ifupdown, netplan, networkmanager, ifcfg
     + timeout: seconds after which an unconfirmed change is undone
     + with_guests: whether a host with running guests may be changed
     """
