@@ -165,15 +165,20 @@ def ensure_switch(client: docker.DockerClient, fleet: Fleet, image: str) -> None
         switch.reload()
         if cable not in switch.attrs["NetworkSettings"]["Networks"]:
             network.connect(switch)
-        _plug(switch, cable, machine.short_name, trunks(TRUNK))
+        _plug(switch, cable, machine.short_name, *trunk(TRUNK))
 
 
-def trunks(tags: Iterable[int]) -> str:
-    """Return the setting of a switch port that carries these tags and nothing else."""
+def trunk(tags: Iterable[int], untagged: int | None = None) -> tuple[str, ...]:
+    """Return the settings of a switch port that carries these tags and nothing else.
+
+    The frames of `untagged`, one of them, go without their tag.
+    """
     text = ",".join(str(tag) for tag in tags)
     if not text:
         raise ValueError("to Open vSwitch a trunk of no tags is one of all; pull the cable instead")
-    return f"trunks={text}"
+    if untagged is None:
+        return f"trunks={text}", "tag=[]", "vlan_mode=[]"
+    return f"trunks={text}", f"tag={untagged}", "vlan_mode=native-untagged"
 
 
 def cable_subnet(machine: Node) -> IPv4Network:

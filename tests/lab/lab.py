@@ -19,6 +19,7 @@ from tests.lab.fleet import (
     FIRST_HOST,
     FIRST_MACHINE,
     STATE,
+    TRUNK,
     Fleet,
     LabError,
     NetworkBackend,
@@ -219,9 +220,13 @@ def console(node: Node) -> str:
     return container.logs().decode(errors="replace")
 
 
-def set_trunk(node: Node, tags: Iterable[int]) -> None:
-    """Let the switch carry these VLANs, and nothing else, on the cable to a machine."""
-    _switch(node, "ovs-vsctl", "set", "port", node.short_name, containers.trunks(tags))
+def set_trunk(node: Node, tags: Iterable[int] = TRUNK, untagged: int | None = None) -> None:
+    """Let the switch carry these VLANs, and nothing else, on the cable to a machine.
+
+    One of them may go without its tag.
+    """
+    settings = containers.trunk(tags, untagged)
+    _switch(node, "ovs-vsctl", "set", "port", node.short_name, *settings)
 
 
 def pull_cable(node: Node) -> None:

@@ -4,15 +4,17 @@ The cells are one story and run in their order, so that the way from one to anot
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Event
 from typing import Any
 
 import pytest
 
 from tests.lab import lab
-from tests.lab.fleet import Fleet, Node
+from tests.lab.fleet import Fleet, Node, wait_until
 from tests.machines.traffic import assert_vlans_carry_traffic
 from tests.runs import Run
 
@@ -26,10 +28,14 @@ NATIVE, OPENVSWITCH = "bridges_native", "bridges_ovs"
 
 @dataclass(frozen=True)
 class Topology:
-    """A cell of the matrix: the task that makes it, and its settings."""
+    """A cell of the matrix: the task that makes it, its settings, and the switch that it needs.
+
+    `untagged` is the VLAN whose frames the switch sends without their tag.
+    """
 
     task: str
     keys: Mapping[str, Any] = field(default_factory=dict)
+    untagged: int | None = None
 
 
 FAKE_BRIDGES = {
@@ -45,6 +51,31 @@ TOPOLOGIES = {
     "native, address on a bridge": Topology(
         NATIVE,
         {"bridges": {"cloudbr0": 100, "cloudbr1": 300}, "management_interface": "cloudbr0"},
+    ),
+    "native, untagged": Topology(
+        NATIVE,
+        {"management_vlan": None, "mtu": 1400},
+        untagged=100,
+    ),
+    "native, untagged on a bridge": Topology(
+        NATIVE,
+        {
+            "management_vlan": None,
+            "bridges": {"cloudbr0": None, "cloudbr1": 300},
+            "management_interface": "cloudbr0",
+            "mtu": 1400,
+        },
+        untagged=100,
+    ),
+    "Open vSwitch, untagged": Topology(
+        OPENVSWITCH,
+        {
+            "management_vlan": None,
+            "bridge_type": "openvswitch",
+            "bridges": {"cloudbr0": None, "cloudbr1": 300},
+            "management_interface": "cloudbr0",
+        },
+        untagged=100,
     ),
     GUIDE_OVS: Topology(
         OPENVSWITCH,
@@ -79,6 +110,30 @@ def _written(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
+@contextmanager
+def switched(machines: Sequence[Node], untagged: int | None) -> Iterator[None]:
+    """Have the switch send a VLAN untagged as soon as a machine has applied its change."""
+    seen = {machine: len(lab.console(machine)) for machine in machines}
+
+    def switch(machine: Node) -> None:
+        wait_until(
+            lambda: over.is_set() or "applied" in lab.console(machine)[seen[machine] :],
+            300,
+            f"{machine.name} to have applied",
+        )
+        lab.set_trunk(machine, untagged=untagged)
+
+    over = Event()
+    with ThreadPoolExecutor() as pool:
+        switching = [pool.submit(switch, machine) for machine in machines]
+        try:
+            yield
+        finally:
+            over.set()
+    for each in switching:
+        each.result()
+
+
 def assert_converged(machines: Sequence[Node], deploy: Deploy, topology: str) -> None:
     """Nothing more is to be changed, at little cost, and each VLAN carries its traffic."""
     second = run(deploy, topology, "--debug")
@@ -106,7 +161,8 @@ class TestTopology:
     def test_it_is_made_and_carries_its_vlans(
         self, fleet: Fleet, deploy: Deploy, topology: str
     ) -> None:
-        first = run(deploy, topology)
+        with switched(fleet.machines, TOPOLOGIES[topology].untagged):
+            first = run(deploy, topology)
         assert first.status == 0, first.output
         assert_converged(fleet.machines, deploy, topology)
 

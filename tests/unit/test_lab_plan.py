@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tests.lab import fleet as fleet_module
-from tests.lab.containers import cable_subnet, definition, machine_mac, trunks
+from tests.lab.containers import cable_subnet, definition, machine_mac, trunk
 from tests.lab.distributions import Distribution, group, own_images
 from tests.lab.fleet import CHECKOUT, Fleet, LabError, Node, NoFleetError
 from tests.lab.images import CONTEXTS, OWN_HOSTS, given_host_images
@@ -162,9 +162,10 @@ def test_files_are_written_with_their_modes(tmp_path: Path) -> None:
 
 
 def test_a_trunk_carries_tags_or_is_refused() -> None:
-    assert trunks((100, 300)) == "trunks=100,300"
+    assert trunk((100, 300)) == ("trunks=100,300", "tag=[]", "vlan_mode=[]")
+    assert trunk((100, 300), untagged=100)[1:] == ("tag=100", "vlan_mode=native-untagged")
     with pytest.raises(ValueError, match="pull the cable"):
-        trunks(())
+        trunk(())
 
 
 def test_a_definition_changes_with_every_part(demo: Fleet) -> None:
