@@ -105,6 +105,16 @@ class Difference:
         return "".join(f"{join(('ip', 'link', *each))}\n" for each in words)
 
     @property
+    def _former_mtus(self) -> str:
+        """The commands that give links their former MTU: no file says it if it was the kernel's."""
+        former = {link["ifname"]: link["mtu"] for link in self.present.addresses if "mtu" in link}
+        return "".join(
+            _if_exists(each.name, f"ip link set {each.name} mtu {former[each.name]}")
+            for each in self.network.interfaces
+            if each.name in former and each.mtu not in (None, former[each.name])
+        )
+
+    @property
     def is_mended_by_links(self) -> bool:
         """Whether those commands alone do it."""
         present = self.present
@@ -131,7 +141,7 @@ class Difference:
             files=self.files,
             removed=self.removed,
             forth=Steps(leave + way.forth.leave, way.forth.enter),
-            back=Steps(way.back.leave, back + way.back.enter),
+            back=Steps(way.back.leave, back + self._former_mtus + way.back.enter),
             validate=way.validate,
             boot=boot + way.boot,
         )
@@ -185,7 +195,9 @@ def _netplan(difference: Difference) -> Way:
     """netplan-apply(8), and what systemd-networkd leaves as it is.
 
     It takes a device that exists as it finds it, and makes one that was deleted only when it
-    is restarted itself.
+    is restarted itself. netplan fails on what Open vSwitch has in another place or with another
+    tag. On the way back only what counts of `netplan apply` is done, which takes several times
+    as long.
     """
     before, after = difference.present.files, difference.after
     gone = netplan.outdated(before, after)
@@ -194,11 +206,16 @@ def _netplan(difference: Difference) -> Way:
         forth=Steps(
             enter=_delete(gone)
             + difference.mend(without=gone)
-            + "netplan apply\n"
             + difference.switching
+            + "netplan apply\n"
             + restart
         ),
-        back=Steps(enter=_delete(netplan.outdated(after, before)) + "netplan apply\n" + restart),
+        back=Steps(
+            enter=_delete(netplan.outdated(after, before))
+            + "netplan generate\nsystemctl daemon-reload\n"
+            + netplan.START_OPENVSWITCH
+            + restart
+        ),
         validate=(
             "mkdir -p check/etc/netplan\n"
             "cp -a /etc/netplan/*.yaml check/etc/netplan/ || true\n"
@@ -272,9 +289,11 @@ BACKENDS = {
 
 
 def _delete(names: Iterable[str]) -> str:
-    return "".join(
-        f"if [ -e /sys/class/net/{name} ]; then ip link delete {name}; fi\n" for name in names
-    )
+    return "".join(_if_exists(name, f"ip link delete {name}") for name in names)
+
+
+def _if_exists(interface: str, command: str) -> str:
+    return f"if [ -e /sys/class/net/{interface} ]; then {command}; fi\n"
 
 
 def _each(command: str, names: Iterable[str]) -> str:

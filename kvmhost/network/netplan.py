@@ -27,6 +27,16 @@ from kvmhost.network.model import Network
 OWN_FILE = "/etc/netplan/60-cloudstack.yaml"
 PATHS = ("/etc/netplan/*.yaml",)
 
+# What netplan has generated for Open vSwitch, but for its cleanup, which is for what is new.
+START_OPENVSWITCH = """\
+for unit in /run/systemd/system/netplan-ovs-*.service; do
+    case $unit in
+    *-cleanup.service) ;;
+    *) if [ -e "$unit" ]; then systemctl start "${unit##*/}"; fi ;;
+    esac
+done
+"""
+
 # netplan warns of files that others can read, because they may hold secrets.
 _MODE = 0o600
 _HEADER = "# CloudStack network (what stands here is overwritten)\n"

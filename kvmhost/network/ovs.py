@@ -4,7 +4,7 @@ Sources: ovs-vsctl(8), ovs-vswitchd.conf.db(5) and the guide's "Configure OpenVs
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,8 +83,8 @@ def corrections(network: Network, present: Iterable[Port]) -> tuple[Correction, 
     """Say what brings a switch with the present ports to the model; nothing if it is there.
 
     All commands together, joined by "--", make one transaction of ovs-vsctl. Ports that the
-    model does not know are left alone: they are the guests'. A bond's NICs must be no ports, and
-    a network with native bridges wants the bridges gone that have its interfaces.
+    model does not know stay in their bridges: they are the guests'. A bond's NICs must be no
+    ports, and a network with native bridges wants the bridges gone that have its interfaces.
     """
     found = {port.name: port for port in present}
     if network.ovs_bridge is None:
@@ -100,7 +100,23 @@ def corrections(network: Network, present: Iterable[Port]) -> tuple[Correction, 
             for name in sorted(strays & found.keys())
         ),
         *(correction for port in wanted for correction in _corrections(port, found.get(port.name))),
+        *(correction for port in wanted for correction in _followers(port, found, network.names)),
     )
+
+
+def _followers(
+    wanted: Port, found: Mapping[str, Port], names: Collection[str]
+) -> Iterator[Correction]:
+    """Keep a fake bridge's ports when it gets another tag: the tag is all that makes them its."""
+    bridge = found.get(wanted.name)
+    if bridge is None or not (wanted.fake_bridge and bridge.fake_bridge):
+        return
+    if bridge.tag == wanted.tag:
+        return
+    for port in found.values():
+        if (port.bridge, port.tag) == (bridge.bridge, bridge.tag) and port.name not in names:
+            sentence = f"{port.name} is a port of {wanted.name}, and so gets tag {wanted.tag}."
+            yield Correction(sentence, (_setting(port.name, ("port", "tag"), str(wanted.tag)),))
 
 
 def _corrections(wanted: Port, present: Port | None) -> Iterator[Correction]:

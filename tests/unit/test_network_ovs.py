@@ -54,6 +54,19 @@ def test_what_was_changed_by_hand_is_seen_and_mended() -> None:
     }
 
 
+def test_a_bridge_keeps_its_ports_when_its_tag_changes() -> None:
+    guests = Port("vnet1", "cloudbr", 200), Port("vnet2", "cloudbr", 300)
+    swapped = network(
+        **{**OPENVSWITCH, "bridges": {"mgmt0": 100, "cloudbr0": 300, "cloudbr1": 200}}
+    )
+    assert commands(swapped, (*captured("openvswitch"), *guests)) == [
+        "set port cloudbr0 tag=300",
+        "set port cloudbr1 tag=200",
+        "set port vnet1 tag=300",
+        "set port vnet2 tag=200",
+    ]
+
+
 def test_an_uplink_in_another_bridge_moves() -> None:
     assert commands(NETWORK, captured("openvswitch-other"))[:5] == [
         "--may-exist add-br cloudbr",

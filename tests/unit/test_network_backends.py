@@ -1,0 +1,29 @@
+"""What the back ends' ways there and back have in common."""
+
+import pytest
+
+from kvmhost.network.backends import BACKENDS
+from kvmhost.network.change import Present
+from tests.unit.network_examples import OPENVSWITCH, network
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_link_gets_its_former_mtu_back(name: str) -> None:
+    links = [
+        {"ifname": interface, "mtu": mtu, "flags": ["UP"], "addr_info": []}
+        for interface, mtu in (("eth0", 1500), ("cloudbr0", 1400))
+    ]
+    change = BACKENDS[name].change(network(mtu=1400), Present(addresses=links))
+    assert change is not None
+    assert change.back.enter.count(" mtu ") == 1
+    assert "ip link set eth0 mtu 1500;" in change.back.enter
+    unsaid = BACKENDS[name].change(network(), Present(addresses=links))
+    assert unsaid is not None
+    assert " mtu " not in unsaid.back.enter
+
+
+def test_netplan_finds_open_vswitch_corrected() -> None:
+    change = BACKENDS["netplan"].change(network(**OPENVSWITCH), Present())
+    assert change is not None
+    commands = [line.split()[0] for line in change.forth.enter.splitlines()]
+    assert commands[-3:] == ["ovs-vsctl", "netplan", "systemctl"]
