@@ -15,6 +15,7 @@ import pytest
 
 from tests.lab import lab
 from tests.lab.fleet import Fleet, Node, wait_until
+from tests.machines import lacp
 from tests.machines.traffic import assert_vlans_carry_traffic
 from tests.runs import Run
 
@@ -44,6 +45,7 @@ FAKE_BRIDGES = {
     "management_interface": "mgmt0",
 }
 BOND = {"uplink": "bond0", "uplink_bond": ["eth0", "eth1"]}
+LACP_BOND = {**BOND, "bond_mode": "802.3ad"}
 GUIDE = "native, address on its VLAN"
 GUIDE_OVS = "Open vSwitch, address on a fake bridge"
 TOPOLOGIES = {
@@ -86,6 +88,12 @@ TOPOLOGIES = {
     "Open vSwitch, on a bond": Topology(OPENVSWITCH, {**BOND, **FAKE_BRIDGES}),
     "native, on one NIC again": Topology(NATIVE),
 }
+LACP_NATIVE, LACP_OVS = "native, on a bond with LACP", "Open vSwitch, on a bond with LACP"
+LACP_TOPOLOGIES = {
+    LACP_NATIVE: Topology(NATIVE, LACP_BOND),
+    LACP_OVS: Topology(OPENVSWITCH, {**LACP_BOND, **FAKE_BRIDGES}),
+}
+EVERY_TOPOLOGY = {**TOPOLOGIES, **LACP_TOPOLOGIES}
 REPRESENTATIVE = (GUIDE, "native, address on a bridge", GUIDE_OVS, "native again")
 COMMANDS = 8
 """The most remote commands that a host's network costs when nothing is to be changed."""
@@ -99,7 +107,7 @@ def unconfined(deploy: Deploy) -> None:
 
 
 def run(deploy: Deploy, name: str, *more: str) -> Run:
-    topology = TOPOLOGIES[name]
+    topology = EVERY_TOPOLOGY[name]
     settings = [f"--data={key}={_written(value)}" for key, value in topology.keys.items()]
     target = f"tasks.{topology.task}.{topology.task}"
     return deploy("-y", "--json", *ON_MACHINES, *settings, *more, target=target)
@@ -141,11 +149,24 @@ def assert_converged(machines: Sequence[Node], deploy: Deploy, topology: str) ->
     assert second.changed == {}, second.output
     assert all(count <= COMMANDS for count in second.commands().values()), second.commands()
     assert_vlans_carry_traffic(machines)
-    if mtu := TOPOLOGIES[topology].keys.get("mtu"):
-        for machine in machines:
+    for machine in machines:
+        assert_switch(machine, EVERY_TOPOLOGY[topology])
+        if mtu := EVERY_TOPOLOGY[topology].keys.get("mtu"):
             links = json.loads(machine.run("ip -j link").stdout)
             ours = [each for each in links if each["ifname"].startswith(("eth0", "cloudbr"))]
             assert {each["mtu"] for each in ours} == {mtu}, machine.name
+
+
+def assert_switch(machine: Node, topology: Topology) -> None:
+    """Open vSwitch alone has the bridges, or nothing of them."""
+    shown = machine.run("ovs-vsctl show 2>/dev/null", check=False).stdout
+    modules = machine.run("lsmod").stdout.splitlines()
+    if topology.task == NATIVE:
+        assert "Bridge" not in shown
+        return
+    assert not any(line.startswith("bridge ") for line in modules)
+    for bridge, tag in topology.keys["bridges"].items():
+        assert int(machine.run(f"ovs-vsctl br-to-vlan {bridge}").stdout) == (tag or 0)
 
 
 @pytest.mark.parametrize(
@@ -154,6 +175,7 @@ def assert_converged(machines: Sequence[Node], deploy: Deploy, topology: str) ->
         pytest.param(name, marks=() if name in REPRESENTATIVE else THOROUGH, id=name)
         for name in TOPOLOGIES
     ],
+    scope="class",
 )
 class TestTopology:
     """Each topology on every back end: made from the one before, then booted into."""
@@ -173,24 +195,41 @@ class TestTopology:
         assert_converged(fleet.machines, deploy, topology)
 
 
+@pytest.fixture(scope="class")
+def lacp_switches(fleet: Fleet, deploy: Deploy) -> Iterator[None]:
+    """Have every machine on a switch that speaks LACP, and on one NIC of it."""
+    assert run(deploy, GUIDE).status == 0
+    lacp.plug_in(fleet.machines)
+    yield
+    assert run(deploy, GUIDE).status == 0
+    lacp.take_out(fleet.machines)
+
+
 @THOROUGH
-def test_open_vswitch_survives_a_reboot(fleet: Fleet, deploy: Deploy) -> None:
-    topology = GUIDE_OVS
-    assert run(deploy, topology).status == 0
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(lab.reboot, fleet.machines))
-    for machine in fleet.machines:
-        tags = machine.run(
-            "for port in mgmt0 cloudbr0 cloudbr1; do ovs-vsctl br-to-vlan $port; done"
-        )
-        assert tags.stdout.split() == ["100", "200", "300"]
-        modules = machine.run("lsmod").stdout
-        assert "\nbridge " not in modules
-    assert run(deploy, topology).changed == {}
-    assert_vlans_carry_traffic(fleet.machines)
-    assert run(deploy, "native again").status == 0
-    for machine in fleet.machines:
-        assert "Bridge" not in machine.run("ovs-vsctl show").stdout
+@pytest.mark.usefixtures("lacp_switches")
+@pytest.mark.parametrize("topology", LACP_TOPOLOGIES, scope="class")
+class TestLacp:
+    """A bond of our own that aggregates two NICs with the switch."""
+
+    def test_it_aggregates_and_survives_a_lost_port(
+        self, fleet: Fleet, deploy: Deploy, topology: str
+    ) -> None:
+        first = run(deploy, topology)
+        assert first.status == 0, first.output
+        assert_converged(fleet.machines, deploy, topology)
+        for machine in fleet.machines:
+            assert lacp.aggregated_ports(machine) == 2, machine.name
+            lacp.set_port(machine, 0, "down")
+        assert_vlans_carry_traffic(fleet.machines)
+        for machine in fleet.machines:
+            lacp.set_port(machine, 0, "up")
+
+    def test_it_survives_a_reboot(self, fleet: Fleet, deploy: Deploy, topology: str) -> None:
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lab.reboot, fleet.machines))
+        assert_converged(fleet.machines, deploy, topology)
+        for machine in fleet.machines:
+            assert lacp.aggregated_ports(machine) == 2, machine.name
 
 
 @pytest.mark.parametrize(

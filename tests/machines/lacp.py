@@ -1,0 +1,85 @@
+"""A switch that speaks LACP, between a machine's card and what it takes for its cards.
+
+The lab's own switch does not speak it, and an emulated card tells no speed, without which the
+kernel aggregates nothing. So a network namespace of the machine holds the real card and the
+switch, and the machine's eth0 and eth1 are veth interfaces to that. Like a switch, it lets a host
+that does not speak LACP use the first port.
+"""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.lab import lab
+from tests.lab.fleet import Node
+
+_UNIT = "/etc/systemd/system/lacp-switch.service"
+_PLACE = f"""
+cat >/usr/local/sbin/lacp-switch <<'END'
+set -e
+mac0=$(cat /sys/class/net/eth0/address) mac1=$(cat /sys/class/net/eth1/address)
+ip netns add switch
+ip link set eth0 netns switch name cable
+ip link set eth1 netns switch name spare
+ip link add eth0 address $mac0 type veth peer name port0 netns switch
+ip link add eth1 address $mac1 type veth peer name port1 netns switch
+ip -n switch link add lacp type bond mode 802.3ad miimon 100 lacp_rate fast
+for port in port0 port1; do ip -n switch link set $port master lacp; done
+for link in port0 port1 lacp cable; do ip -n switch link set $link up; done
+redirect() {{
+    tc -n switch qdisc add dev $1 ingress
+    tc -n switch filter add dev $1 ingress matchall action mirred egress redirect dev $2
+}}
+redirect cable lacp
+redirect lacp cable
+END
+cat >{_UNIT} <<'END'
+[Unit]
+DefaultDependencies=no
+After=systemd-modules-load.service systemd-udevd.service local-fs.target
+Wants=network-pre.target
+Before=network-pre.target networking.service systemd-networkd.service NetworkManager.service
+Before=ovsdb-server.service ovs-vswitchd.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh /usr/local/sbin/lacp-switch
+
+[Install]
+WantedBy=sysinit.target
+END
+systemctl enable lacp-switch.service
+"""
+_REMOVE = f"systemctl disable lacp-switch.service; rm {_UNIT} /usr/local/sbin/lacp-switch"
+
+
+def plug_in(machines: Iterable[Node]) -> None:
+    """Put such a switch before each machine, from its next boot on, which is now."""
+    _run_and_reboot(machines, _PLACE)
+
+
+def take_out(machines: Iterable[Node]) -> None:
+    """Have the machines use their own cards again, after a boot."""
+    _run_and_reboot(machines, _REMOVE)
+
+
+def aggregated_ports(machine: Node) -> int:
+    """Return how many NICs the machine's bond has aggregated with a partner."""
+    bond = machine.run("cat /proc/net/bonding/bond0").stdout.splitlines()
+    told = dict(line.strip().split(": ", 1) for line in bond if ": " in line)
+    has_partner = told["Partner Mac Address"] != "00:00:00:00:00:00"
+    return int(told["Number of ports"]) if has_partner else 0
+
+
+def set_port(machine: Node, port: int, state: str) -> None:
+    """Take a port of the switch "down", or "up" again."""
+    machine.run(f"ip -n switch link set port{port} {state}")
+
+
+def _run_and_reboot(machines: Iterable[Node], command: str) -> None:
+    def one(machine: Node) -> None:
+        machine.run(command)
+        lab.reboot(machine)
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(one, machines))
