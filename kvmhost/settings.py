@@ -27,7 +27,8 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from kvmhost import table
-from kvmhost.network.model import InvalidNetworkError, Network, NetworkKeys, build
+from kvmhost.network.keys import NetworkKeys
+from kvmhost.network.model import InvalidNetworkError, Network, build
 from kvmhost.problem import Problem
 
 OWNED_PROPERTIES = frozenset(

@@ -100,3 +100,8 @@ def _clashes(ours: Mapping[str, Interface], other: Interface) -> Iterator[str]:
 
 def _vlan(interface: Interface) -> tuple[str | None, int | None]:
     return interface.parent, interface.tag
+
+
+def port_name(uplink: str, tag: int | None) -> str:
+    """Name the interface on which one VLAN's frames, or the untagged ones, pass the uplink."""
+    return uplink if tag is None else f"{uplink}.{tag}"

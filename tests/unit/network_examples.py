@@ -6,7 +6,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from kvmhost.network.model import Network, NetworkKeys, build
+from kvmhost.network.keys import NetworkKeys
+from kvmhost.network.model import Network, build
 
 GOLDEN = Path(__file__).parent / "golden" / "network"
 GUIDE: dict[str, Any] = {

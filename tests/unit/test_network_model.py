@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 
 from kvmhost.network.interfaces import Interface
-from kvmhost.network.model import InvalidNetworkError, Network, build, problems
+from kvmhost.network.keys import problems
+from kvmhost.network.model import InvalidNetworkError, Network, build
 from tests.unit.network_examples import (
     BOND,
     GUIDE,
