@@ -16,6 +16,7 @@ _UNIT = "/etc/systemd/system/lacp-switch.service"
 _PLACE = f"""
 cat >/usr/local/sbin/lacp-switch <<'END'
 set -e
+until [ -e /sys/class/net/eth0 ] && [ -e /sys/class/net/eth1 ]; do sleep 0.2; done
 mac0=$(cat /sys/class/net/eth0/address) mac1=$(cat /sys/class/net/eth1/address)
 ip netns add switch
 ip link set eth0 netns switch name cable
@@ -43,6 +44,7 @@ Before=ovsdb-server.service ovs-vswitchd.service
 [Service]
 Type=oneshot
 RemainAfterExit=yes
+TimeoutStartSec=60
 ExecStart=/bin/sh /usr/local/sbin/lacp-switch
 
 [Install]
@@ -55,7 +57,10 @@ _REMOVE = f"systemctl disable lacp-switch.service; rm {_UNIT} /usr/local/sbin/la
 
 def plug_in(machines: Iterable[Node]) -> None:
     """Put such a switch before each machine, from its next boot on, which is now."""
+    machines = tuple(machines)
     _run_and_reboot(machines, _PLACE)
+    for machine in machines:
+        machine.run("systemctl is-active lacp-switch.service")
 
 
 def take_out(machines: Iterable[Node]) -> None:
