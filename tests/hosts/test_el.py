@@ -9,12 +9,11 @@ import pytest
 
 from tests.lab import guide
 from tests.lab.fleet import Fleet, Node, wait_until
+from tests.ports import PORTS, rules_before_refusal
 from tests.runs import Run
 
 Deploy = Callable[..., Run]
 Hosts = tuple[Node, ...]
-PORTS = ("1798", "16509", "16514", "5900:6100", "49152:49216")
-REFUSED = "-A INPUT -j REJECT --reject-with icmp-host-prohibited"
 
 
 @pytest.fixture(scope="module")
@@ -85,12 +84,7 @@ def test_iptables_lets_the_sources_in_once_before_it_refuses(
         assert run.status == 0, run.output
     assert run.changed == {}
     host.run("systemctl restart iptables")  # which reads what is saved
-    rules = host.run("iptables -S INPUT").stdout.splitlines()
-    before = rules[: rules.index(REFUSED)]
-    for port in PORTS:
-        ours = f"-A INPUT -s 192.168.142.0/24 -p tcp -m tcp --dport {port} -j ACCEPT"
-        assert before.count(ours) == rules.count(ours) == 1
-        assert f"-A INPUT -p tcp -m tcp --dport {port} -j ACCEPT" not in rules
+    before = rules_before_refusal(host)
     assert "-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT" in before
     assert "-A INPUT -i lo -j ACCEPT" in before, "what was there before stays"
 

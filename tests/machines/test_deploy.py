@@ -13,12 +13,12 @@ from tests.lab import guide, lab
 from tests.lab.fleet import Fleet, Node
 from tests.machines.security import selinux
 from tests.machines.traffic import assert_vlans_carry_traffic
+from tests.ports import PORTS, rules_before_refusal
 from tests.runs import Run
 
 Deploy = Callable[..., Run]
 Machines = tuple[Node, ...]
 ON_MACHINES = ("--limit", "cluster_lab", "--limit", "cluster_el")
-PORTS = ("1798", "16509", "16514", "5900:6100", "49152:49216")
 FILES = "find /etc /lib/systemd -type f -exec md5sum {} + | sort | md5sum"
 
 
@@ -126,9 +126,6 @@ def test_management_is_reached_through_vlan_100_alone(machines: Machines) -> Non
     machine.wait_for_ssh(60)
 
 
-REFUSED = "-A INPUT -j REJECT --reject-with icmp-host-prohibited"
-
-
 @pytest.mark.thorough
 def test_rules_of_iptables_survive_a_reboot(el: Node, deploy: Deploy) -> None:
     el.run("dnf -y -q install iptables-services")
@@ -136,11 +133,7 @@ def test_rules_of_iptables_survive_a_reboot(el: Node, deploy: Deploy) -> None:
     run = deploy("-y", "--data", "firewall_backend=iptables", "--limit", el.name)
     assert run.status == 0, run.output
     lab.reboot(el)
-    rules = el.run("iptables -S INPUT").stdout.splitlines()
-    before = rules[: rules.index(REFUSED)]
-    for port in PORTS:
-        ours = f"-A INPUT -s 192.168.142.0/24 -p tcp -m tcp --dport {port} -j ACCEPT"
-        assert before.count(ours) == rules.count(ours) == 1
+    assert rules_before_refusal(el)
     services = el.run("systemctl is-active firewalld iptables", check=False).stdout
     assert services.split() == ["inactive", "active"]
     el.run("systemctl disable --now iptables && systemctl enable --now firewalld")
