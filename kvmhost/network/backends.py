@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from shlex import join
+from shlex import join, quote
 
 from kvmhost.network import ifcfg, ifupdown, netplan, networkmanager, ovs
 from kvmhost.network.change import Change, Present, Steps
@@ -106,12 +106,24 @@ class Difference:
 
     @property
     def _former_mtus(self) -> str:
-        """The commands that give links their former MTU: no file says it if it was the kernel's."""
-        former = {link["ifname"]: link["mtu"] for link in self.present.addresses if "mtu" in link}
-        return "".join(
-            _if_exists(each.name, f"ip link set {each.name} mtu {former[each.name]}")
-            for each in self.network.interfaces
-            if each.name in former and each.mtu not in (None, former[each.name])
+        """The commands that give links their former MTU: no file says it if it was the kernel's.
+
+        They come last: a back end that has not left yet may set its own once more. A link that
+        has it already is left alone, because a bridge whose MTU is set no longer follows its ports.
+        """
+        if self.network.mtu is None:
+            return ""
+        former = {
+            quote(link["ifname"]): link["mtu"] for link in self.present.addresses if "mtu" in link
+        }
+        return _tolerant(
+            "".join(
+                _if_exists(
+                    name,
+                    f"grep -qx {mtu} /sys/class/net/{name}/mtu || ip link set {name} mtu {mtu}",
+                )
+                for name, mtu in former.items()
+            )
         )
 
     @property
@@ -141,7 +153,7 @@ class Difference:
             files=self.files,
             removed=self.removed,
             forth=Steps(leave + way.forth.leave, way.forth.enter),
-            back=Steps(way.back.leave, back + self._former_mtus + way.back.enter),
+            back=Steps(way.back.leave, back + way.back.enter + self._former_mtus),
             validate=way.validate,
             boot=boot + way.boot,
         )
