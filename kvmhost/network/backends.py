@@ -113,18 +113,13 @@ class Difference:
         """
         if self.network.mtu is None:
             return ""
-        former = {
-            quote(link["ifname"]): link["mtu"] for link in self.present.addresses if "mtu" in link
-        }
-        return _tolerant(
-            "".join(
-                _if_exists(
-                    name,
-                    f"grep -qx {mtu} /sys/class/net/{name}/mtu || ip link set {name} mtu {mtu}",
-                )
-                for name, mtu in former.items()
-            )
-        )
+        commands = ""
+        for link in self.present.addresses:
+            if "mtu" in link:
+                name, mtu = quote(link["ifname"]), link["mtu"]
+                has_it = f"grep -qx {mtu} /sys/class/net/{name}/mtu"
+                commands += _if_exists(name, f"{has_it} || ip link set {name} mtu {mtu}")
+        return _tolerant(commands)
 
     @property
     def is_mended_by_links(self) -> bool:
@@ -208,8 +203,7 @@ def _netplan(difference: Difference) -> Way:
 
     It takes a device that exists as it finds it, and makes one that was deleted only when it
     is restarted itself. netplan fails on what Open vSwitch has in another place or with another
-    tag. On the way back only what counts of `netplan apply` is done, which takes several times
-    as long.
+    tag. The way back does without `netplan apply`, which would take several times as long.
     """
     before, after = difference.present.files, difference.after
     gone = netplan.outdated(before, after)

@@ -27,13 +27,12 @@ from kvmhost.network.model import Network
 OWN_FILE = "/etc/netplan/60-cloudstack.yaml"
 PATHS = ("/etc/netplan/*.yaml",)
 
-# What netplan has generated for Open vSwitch, but for its cleanup, which is for what is new.
+# Starts what netplan has generated for Open vSwitch. Its cleanup, which is slow, is left out: the
+# database is on the way back what it was. One that fails must not keep networkd from its restart.
 START_OPENVSWITCH = """\
 for unit in /run/systemd/system/netplan-ovs-*.service; do
-    case $unit in
-    *-cleanup.service) ;;
-    *) if [ -e "$unit" ]; then systemctl start "${unit##*/}"; fi ;;
-    esac
+    case $unit in *-cleanup.service | *'*'*) continue ;; esac
+    systemctl start "${unit##*/}" || true
 done
 """
 

@@ -109,9 +109,11 @@ def _followers(
 ) -> Iterator[Correction]:
     """Keep a fake bridge's ports when it gets another tag: the tag is all that makes them its."""
     bridge = found.get(wanted.name)
-    if bridge is None or not (wanted.fake_bridge and bridge.fake_bridge):
-        return
-    if bridge.tag == wanted.tag:
+    if (
+        bridge is None
+        or not (wanted.fake_bridge and bridge.fake_bridge)
+        or bridge.tag == wanted.tag
+    ):
         return
     for port in found.values():
         if (port.bridge, port.tag) == (bridge.bridge, bridge.tag) and port.name not in names:
