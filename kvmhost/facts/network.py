@@ -2,15 +2,18 @@
 
 import json
 from base64 import b64decode
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from ipaddress import ip_address
 from typing import Any
 
 from pyinfra.api import FactBase
 from typing_extensions import override
 
 from kvmhost.network.change import Present
+from kvmhost.network.interfaces import Address
 from kvmhost.network.observed import ADDRESSES_COMMAND, ROUTES6_COMMAND, ROUTES_COMMAND
 from kvmhost.network.ovs import STATE_COMMAND
+from kvmhost.network.takeover import Resolvers
 
 _JSON = {"addresses": ADDRESSES_COMMAND, "routes": ROUTES_COMMAND, "routes6": ROUTES6_COMMAND}
 
@@ -32,6 +35,10 @@ class Network(FactBase[Present | None]):
                 *(f'echo "{name} $({command})"' for name, command in _JSON.items()),
                 "if [ -S /run/openvswitch/db.sock ]; then "
                 f'echo "switch $({STATE_COMMAND} | base64 -w0)"; fi',
+                # the stub of systemd-resolved, 127.0.0.53, does not say whom it asks
+                "for file in /run/systemd/resolve/resolv.conf /etc/resolv.conf; do "
+                'if [ -e "$file" ]; then grep -E "^(nameserver|search|domain)[[:space:]]" "$file" '
+                '| sed "s/^/resolver /"; break; fi; done',
                 # libvirt's record of each running guest; it is there even while libvirtd is not
                 "for guest in /run/libvirt/qemu/*.xml; do "
                 '[ -f "$guest" ] && echo "guest $(basename "$guest" .xml)"; done; true',
@@ -44,6 +51,7 @@ class Network(FactBase[Present | None]):
         state: dict[str, list[Any]] = {}
         switch: str | None = None
         guests: list[str] = []
+        resolvers: list[list[str]] = []
         for line in output:
             what, _, text = line.partition(" ")
             if what == "file":
@@ -53,6 +61,8 @@ class Network(FactBase[Present | None]):
                 switch = b64decode(text).decode()
             elif what == "guest":
                 guests.append(text)
+            elif what == "resolver":
+                resolvers.append(text.split())
             elif what in _JSON and text:
                 state[what] = json.loads(text)
         if not state.keys() >= {"addresses", "routes"}:
@@ -64,4 +74,31 @@ class Network(FactBase[Present | None]):
             routes6=state.get("routes6", ()),  # a kernel without IPv6 may have no answer
             switch=switch,
             guests=tuple(guests),
+            resolvers=Resolvers(
+                servers=tuple(
+                    address
+                    for word, *rest in resolvers
+                    if word == "nameserver"
+                    for address in _servers(rest)
+                ),
+                search=tuple(
+                    dict.fromkeys(
+                        domain
+                        for word, *rest in resolvers
+                        if word != "nameserver"
+                        for domain in rest
+                    )
+                ),
+            ),
         )
+
+
+def _servers(words: Iterable[str]) -> Iterator[Address]:
+    """Read a name server that does not run on the host itself, as other networks have it too."""
+    for word in words:
+        try:
+            address = ip_address(word)
+        except ValueError:
+            continue
+        if not (address.is_loopback or address.is_link_local):
+            yield address

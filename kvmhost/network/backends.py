@@ -8,9 +8,10 @@ from shlex import join, quote
 from kvmhost.network import ifcfg, ifupdown, netplan, networkmanager, ovs
 from kvmhost.network.change import Change, Present, Steps
 from kvmhost.network.files import File
-from kvmhost.network.interfaces import Interface, conflicts
+from kvmhost.network.interfaces import AddressWithPrefix, Devices, Interface, conflicts
 from kvmhost.network.model import Network
 from kvmhost.network.observed import differences, is_mended_by_links, mending
+from kvmhost.network.takeover import taken_over
 
 _SWITCH = "/etc/openvswitch/conf.db"
 
@@ -21,33 +22,45 @@ class Backend:
 
     `way` plans the commands. `render` and `parse` raise ValueError, in a sentence for the
     administrator, when the present files cannot be understood. `removed` names the files that
-    have to go.
+    have to go. All take the files by their paths, and the devices that they may name by their MAC
+    addresses.
     """
 
     paths: tuple[str, ...]
-    render: Callable[[Network, Mapping[str, str]], tuple[File, ...]]
-    parse: Callable[[Mapping[str, str]], tuple[Interface, ...]]
+    render: Callable[[Network, Mapping[str, str], Devices], tuple[File, ...]]
+    parse: Callable[[Mapping[str, str], Devices], tuple[Interface, ...]]
     way: Callable[["Difference"], "Way"]
-    removed: Callable[[Network, Mapping[str, str]], tuple[str, ...]] = lambda network, existing: ()
+    removed: Callable[[Network, Mapping[str, str], Devices], tuple[str, ...]] = (
+        lambda network, existing, devices: ()
+    )
 
     def change(self, network: Network, present: Present) -> Change | None:
         """Return what leads from the present network to ours; None if it is as modelled.
 
         Raises ValueError when the present files cannot be understood, or define something that
-        cannot live beside our interfaces.
+        cannot live beside our interfaces, or say of them what would be lost.
         """
-        rendered = self.render(network, present.files)
-        difference = Difference(network, present, rendered, self.removed(network, present.files))
+        files, devices = present.files, present.devices
+        found = self.parse(files, devices)
+        network = taken_over(network, found, present.resolvers)
+        rendered = self.render(network, files, devices)
+        removed = self.removed(network, files, devices)
+        difference = Difference(network, present, rendered, removed)
         if not difference.is_of_files and not difference.sentences:
             return None
-        if clashes := conflicts(network.interfaces, self.parse(difference.after)):
+        gone = {each.name for each in found if each.own} | network.claims
+        after = self.parse(difference.after, devices)
+        if clashes := conflicts(network.interfaces, after, gone - network.names):
             raise ValueError(" ".join(clashes))
         return difference.change(self.way(difference))
 
 
 @dataclass(frozen=True)
 class Way:
-    """A back end's commands there and back; see `kvmhost.network.change.Change`."""
+    """A back end's commands there and back; see `kvmhost.network.change.Change`.
+
+    The way back begins with what carries the management address at present.
+    """
 
     forth: Steps
     back: Steps
@@ -98,6 +111,28 @@ class Difference:
         """A sentence for each difference that is not in the files."""
         return (*self.kernel, *(correction.difference for correction in self.switch))
 
+    @cached_property
+    def management(self) -> frozenset[str]:
+        """The interfaces that the host is reached through at present, as far as is known."""
+        present = self.present
+        addresses = {str(address.ip) for address in self._addresses}
+        with_address = {
+            link["ifname"]
+            for link in present.addresses
+            for entry in link.get("addr_info", ())
+            if entry.get("local") in addresses
+        }
+        with_gateway = {
+            route["dev"]
+            for route in (*present.routes, *present.routes6)
+            if route.get("dst") == "default" and "dev" in route
+        }
+        return frozenset(with_address | with_gateway)
+
+    @property
+    def _addresses(self) -> Iterable[AddressWithPrefix]:
+        return (address for each in self.network.interfaces for address in each.addresses)
+
     def mend(self, without: Collection[object] = ()) -> str:
         """Return the ip-link(8) commands for what a back end leaves as it is."""
         kept = [link for link in self.present.addresses if link.get("ifname") not in without]
@@ -111,7 +146,7 @@ class Difference:
         They come last: a back end that has not left yet may set its own once more. A link that
         has it already is left alone, because a bridge whose MTU is set no longer follows its ports.
         """
-        if self.network.mtu is None:
+        if all(each.mtu is None for each in self.network.interfaces):
             return ""
         commands = ""
         for link in self.present.addresses:
@@ -119,7 +154,7 @@ class Difference:
                 name, mtu = quote(link["ifname"]), link["mtu"]
                 has_it = f"grep -qx {mtu} /sys/class/net/{name}/mtu"
                 commands += _if_exists(name, f"{has_it} || ip link set {name} mtu {mtu}")
-        return _tolerant(commands)
+        return commands
 
     @property
     def is_mended_by_links(self) -> bool:
@@ -138,18 +173,19 @@ class Difference:
 
     def change(self, way: Way) -> Change:
         """Return the whole change, with Open vSwitch's part before what the back end enters."""
-        leave, back, boot = "", "", ""
+        save, back, boot = "", "", ""
         if self.switch:
-            leave = "ovsdb-client backup >switch.new\nmv switch.new switch\n"
-            back = "if [ -s switch ]; then ovsdb-client restore <switch; fi\n"
-            boot = f"if [ -s switch ]; then cp switch {_SWITCH}; fi\n"
+            save = "ovsdb-client backup >switch\n"
+            back = "timeout 60 ovsdb-client restore <switch\n"
+            boot = f"cp switch {_SWITCH}\n"
         return Change(
             differences=self.sentences,
             files=self.files,
             removed=self.removed,
-            forth=Steps(leave + way.forth.leave, way.forth.enter),
+            forth=way.forth,
             back=Steps(way.back.leave, back + way.back.enter + self._former_mtus),
             validate=way.validate,
+            save=save,
             boot=boot + way.boot,
         )
 
@@ -248,8 +284,8 @@ def _networkmanager(difference: Difference) -> Way:
             + _nmcli("up", forth.up),
         ),
         back=Steps(
-            leave=_tolerant(_nmcli("down", back.down)) + _delete(back.gone),
-            enter=reload + _tolerant(_nmcli("up", back.up)),
+            leave=_nmcli("down", back.down) + _delete(back.gone),
+            enter=reload + _nmcli("up", back.up),
         ),
         validate=networkmanager.VALIDATE
         + (networkmanager.VALIDATE_OPENVSWITCH if difference.network.ovs_bridge else ""),
@@ -271,9 +307,7 @@ def _ifcfg(difference: Difference) -> Way:
         ),
         back=Steps(
             leave=_ifdown(back),
-            enter=_tolerant(
-                _each("ovs-vsctl --if-exists del-br", back.dropped) + _each("ifup", back.up)
-            ),
+            enter=_each("ovs-vsctl --if-exists del-br", back.dropped) + _each("ifup", back.up),
         ),
         validate=ifcfg.VALIDATE
         + (ifcfg.VALIDATE_OPENVSWITCH if difference.network.ovs_bridge else ""),

@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from kvmhost.network.files import File
+from kvmhost.network.interfaces import Devices
+from kvmhost.network.takeover import Resolvers
 
 
 @dataclass(frozen=True)
@@ -13,7 +16,7 @@ class Present:
 
     `addresses`, `routes` and `routes6` are iproute2's JSON (see `kvmhost.network.observed`),
     `switch` is Open vSwitch's (see `kvmhost.network.ovs`), None while it does not run. `guests`
-    are the names of the running guests.
+    are the names of the running guests, `resolvers` what names are resolved with.
     """
 
     files: Mapping[str, str] = field(default_factory=dict)
@@ -22,11 +25,24 @@ class Present:
     routes6: Sequence[Mapping[str, Any]] = ()
     switch: str | None = None
     guests: tuple[str, ...] = ()
+    resolvers: Resolvers = field(default_factory=Resolvers)
+
+    @cached_property
+    def devices(self) -> Devices:
+        """The NIC that has each MAC address of its own, whatever it is called and a port of."""
+        return {
+            str(link.get("permaddr", link["address"])).lower(): link["ifname"]
+            for link in self.addresses
+            if "address" in link and "info_kind" not in link.get("linkinfo", {})
+        }
 
 
 @dataclass(frozen=True)
 class Steps:
-    """Shell commands before and after the files are exchanged; any that fails ends the change."""
+    """Shell commands before and after the files are exchanged.
+
+    On the way there, any that fails ends the change; on the way back, each is carried out.
+    """
 
     leave: str = ""
     enter: str = ""
@@ -37,8 +53,9 @@ class Change:
     """What `files/network-guard` carries out, and undoes unless it is confirmed.
 
     `differences` says in a sentence each what is not as modelled in the kernel. `validate`
-    accepts the files below ./new, which is laid out like /. `boot` makes restored files count
-    in early boot, when no interface is up yet. `removed` are the paths of files that go.
+    accepts the files below ./new, which is laid out like /. `save` keeps in the present folder
+    what the way back needs beside the files. `boot` makes restored files count in early boot, when
+    no interface is up yet. `removed` are the paths of files that go.
     """
 
     differences: tuple[str, ...]
@@ -46,5 +63,6 @@ class Change:
     forth: Steps
     back: Steps
     validate: str
+    save: str = ""
     boot: str = ""
     removed: tuple[str, ...] = ()

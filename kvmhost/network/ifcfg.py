@@ -19,8 +19,10 @@ from kvmhost.network import ovs
 from kvmhost.network.files import File
 from kvmhost.network.interfaces import (
     MIIMON,
+    NO_DEVICES,
     Address,
     AddressWithPrefix,
+    Devices,
     Interface,
     bottom_up,
     with_all_above,
@@ -86,7 +88,9 @@ class Changes:
     up: tuple[str, ...] = ()
 
 
-def render(network: Network, existing: Mapping[str, str]) -> tuple[File, ...]:
+def render(
+    network: Network, existing: Mapping[str, str], devices: Devices = NO_DEVICES
+) -> tuple[File, ...]:
     """Render a file for each of our interfaces.
 
     `existing` maps the paths on the host that match `PATHS` to their text. Of the present file of
@@ -101,7 +105,9 @@ def render(network: Network, existing: Mapping[str, str]) -> tuple[File, ...]:
     )
 
 
-def removed(network: Network, existing: Mapping[str, str]) -> tuple[str, ...]:
+def removed(
+    network: Network, existing: Mapping[str, str], devices: Devices = NO_DEVICES
+) -> tuple[str, ...]:
     """Name the files that have to go: others of our interfaces, and ours of an earlier network."""
     own = {_path(name) for name in network.names}
     return tuple(
@@ -112,7 +118,7 @@ def removed(network: Network, existing: Mapping[str, str]) -> tuple[str, ...]:
     )
 
 
-def parse(existing: Mapping[str, str]) -> tuple[Interface, ...]:
+def parse(existing: Mapping[str, str], devices: Devices = NO_DEVICES) -> tuple[Interface, ...]:
     """Read the interfaces that the files define; an alias (eth0:1) goes by its device's name.
 
     Raises ValueError where an address or number is none.

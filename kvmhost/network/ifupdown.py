@@ -18,7 +18,9 @@ from ipaddress import ip_address, ip_interface
 from kvmhost.network.files import File
 from kvmhost.network.interfaces import (
     MIIMON,
+    NO_DEVICES,
     AddressWithPrefix,
+    Devices,
     Interface,
     bottom_up,
     with_all_above,
@@ -55,7 +57,9 @@ class _Stanza:
     options: tuple[tuple[str, str], ...]
 
 
-def render(network: Network, existing: Mapping[str, str]) -> tuple[File, ...]:
+def render(
+    network: Network, existing: Mapping[str, str], devices: Devices = NO_DEVICES
+) -> tuple[File, ...]:
     """Render /etc/network/interfaces, and each other file that must let go of our interfaces.
 
     `existing` maps the paths on the host that match `PATHS` to their text. Of the uplink's
@@ -88,7 +92,7 @@ def merge(existing: str, network: Network, uplink_options: Mapping[str, str] | N
     return f"{kept}{separator}{_BEGIN}\n{block}{_END}\n"
 
 
-def parse(existing: Mapping[str, str]) -> tuple[Interface, ...]:
+def parse(existing: Mapping[str, str], devices: Devices = NO_DEVICES) -> tuple[Interface, ...]:
     """Read what the files define, and what their stanzas imply.
 
     Implied are the VLAN interfaces that bridge-utils makes for `bridge_ports eth0.200`, and

@@ -1,18 +1,44 @@
 """Network interfaces as plain data: what the model means, what files define, what a host has."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from graphlib import TopologicalSorter
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+)
+from types import MappingProxyType
 from typing import Literal
 
 Address = IPv4Address | IPv6Address
 AddressWithPrefix = IPv4Interface | IPv6Interface
 Kind = Literal["ethernet", "bond", "vlan", "bridge"]
+Options = tuple[tuple[str, str], ...]
+"""Keys and values in a back end's own words; a key may be there several times."""
+Devices = Mapping[str, str]
+"""The name of the NIC that has a MAC address, which is in lower case."""
+NO_DEVICES: Devices = MappingProxyType({})
 
 MIIMON = 100
 """Milliseconds between two looks of a bond at its NICs' links (the kernel's bonding.rst)."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """A static route of the main table that is no default route; `metric` None: the back end's."""
+
+    destination: IPv4Network | IPv6Network
+    via: Address
+    metric: int | None = None
+
+    def __str__(self) -> str:
+        metric = "" if self.metric is None else f" metric {self.metric}"
+        return f"{self.destination} via {self.via}{metric}"
 
 
 @dataclass(frozen=True)
@@ -23,6 +49,15 @@ class Interface:
     is the main bridge. The `ports` of a bond are its NICs, sorted, and `bond_mode` is the
     kernel's name for how it uses them. What is none of these is "ethernet". `forward_delay` is
     in seconds, `mtu` in bytes.
+
+    `gateways` are the default gateways that would be preferred to ours, or no less than it: none
+    of a table of its own, with a metric above ours, or that its back end is told not to use.
+    `gateway_by_dhcp` says the same of one that a lease brings. `starts` is whether the interface
+    starts by itself, with the host or with its NIC.
+
+    What the definition says besides is in `hardware` and `options`: `hardware` goes for the
+    device, whoever has the address (a MAC address, offloads, what makes a bond of it), `options`
+    may need the address (a command, a rule). `own` is a definition that we have written.
     """
 
     name: str
@@ -37,8 +72,14 @@ class Interface:
     dhcp: bool = False
     addresses: tuple[AddressWithPrefix, ...] = ()
     gateways: tuple[Address, ...] = ()
+    gateway_by_dhcp: bool = False
+    routes: tuple[Route, ...] = ()
     dns_servers: tuple[Address, ...] = ()
     dns_search: tuple[str, ...] = ()
+    hardware: Options = ()
+    options: Options = ()
+    starts: bool = True
+    own: bool = False
 
     @property
     def is_ovs_bridge(self) -> bool:
@@ -70,36 +111,61 @@ def with_all_above(names: Iterable[str], interfaces: Iterable[Interface]) -> fro
     return frozenset(found)
 
 
-def conflicts(ours: Iterable[Interface], found: Iterable[Interface]) -> tuple[str, ...]:
+def all_below(names: Iterable[str], interfaces: Iterable[Interface]) -> frozenset[str]:
+    """Add to the names every interface that one of them is built on, however far below."""
+    below = {interface.name: set(interface.below) for interface in interfaces}
+    found: set[str] = set()
+    queue = set(names)
+    while queue:
+        found |= queue
+        queue = {lower for name in queue for lower in below.get(name, ())} - found
+    return frozenset(found)
+
+
+def first(names: Iterable[str], order: Iterable[str], interfaces: Iterable[Interface]) -> list[str]:
+    """Put the named interfaces, and what they are built on, first in an order; the rest stays."""
+    soonest = all_below(names, interfaces)
+    return sorted(order, key=lambda name: name not in soonest)
+
+
+def conflicts(
+    ours: Iterable[Interface], found: Iterable[Interface], gone: Set[str] = frozenset()
+) -> tuple[str, ...]:
     """Say in one sentence each which found definitions cannot live beside ours.
 
     `found` may hold definitions of our own interfaces: those are going to be replaced, and are
-    not looked at. A name in `found` may be a shell pattern.
+    not looked at, nor is what does not start by itself. A name in `found` may be a shell pattern.
+    `gone` names interfaces that will be no more.
     """
     mine = {interface.name: interface for interface in ours}
-    foreign = [interface for interface in found if interface.name not in mine]
-    return tuple(sentence for other in foreign for sentence in _clashes(mine, other))
+    foreign = [each for each in found if each.name not in mine and each.starts]
+    return tuple(sentence for other in foreign for sentence in _clashes(mine, other, gone))
 
 
-def _clashes(ours: Mapping[str, Interface], other: Interface) -> Iterator[str]:
+def _clashes(ours: Mapping[str, Interface], other: Interface, gone: Set[str]) -> Iterator[str]:
     for name, interface in ours.items():
         if fnmatchcase(name, other.name):
             yield f"The definition of {other.name} matches {name} too."
         if name in other.ports:
             yield f"{other.name} has {name} as a port."
-        if interface.kind == other.kind == "vlan" and _vlan(interface) == _vlan(other):
-            yield f"{other.name} is VLAN {other.tag} on {other.parent} already."
         if interface.kind == "bond" and other.parent in interface.ports:
             yield f"{other.name} is built on {other.parent}, which {name} takes."
         for address in {address.ip for address in interface.addresses}:
             if address in {found.ip for found in other.addresses}:
                 yield f"{other.name} has our address {address}."
+    for lower in other.below:
+        if lower in gone:
+            yield f"{other.name} is built on {lower}, which goes."
     for gateway in other.gateways:
-        yield f"{other.name} has a default gateway of its own, {gateway}."
-
-
-def _vlan(interface: Interface) -> tuple[str | None, int | None]:
-    return interface.parent, interface.tag
+        yield (
+            f"{other.name} has a default gateway of its own, {gateway}: "
+            "give it a metric that is higher than ours, or a table of its own."
+        )
+    if other.gateway_by_dhcp:
+        yield (
+            f"{other.name} takes a default gateway by DHCP, which would be preferred to ours, or "
+            "no less than it: give it a metric that is higher."
+        )
 
 
 def port_name(uplink: str, tag: int | None) -> str:

@@ -4,12 +4,12 @@
 Sources: the guide's "Configure the network bridges" and "Configure the network using OpenVswitch".
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address
 
-from kvmhost.network.interfaces import Address, Interface, port_name
+from kvmhost.network.interfaces import Address, Interface, Options, Route, port_name
 from kvmhost.network.keys import BondMode, BridgeType, NetworkKeys, problems
 from kvmhost.problem import Problem
 
@@ -48,13 +48,32 @@ class Labels:
 
 
 @dataclass(frozen=True)
+class TakenOver:
+    """What a host's definitions say beside the settings, and keep saying in ours.
+
+    `interfaces` names those of other names whose place ours take, such as vlan100 on eth0. The
+    routes and the name servers are the management interface's; `mtus`, in bytes, and `options`
+    are by the names of our interfaces. See `kvmhost.network.takeover`.
+    """
+
+    interfaces: frozenset[str] = frozenset()
+    routes: tuple[Route, ...] = ()
+    dns_servers: tuple[Address, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    mtus: Mapping[str, int] = field(default_factory=dict)
+    hardware: Mapping[str, Options] = field(default_factory=dict)
+    options: Mapping[str, Options] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Network:
     """A valid network, made by `build`.
 
     `bond` is None where the uplink is found as it is, be it a NIC or a bond of someone else's.
     `management` names the interface with the address; `management_vlan` is its tag where it is
     a VLAN interface, and None where it is a bridge or the uplink. `mtu` is in bytes and goes for
-    every layer, `forward_delay` is in seconds. `ovs_bridge` is None with native bridges.
+    every layer, None leaves it as it is; `forward_delay` is in seconds. `ovs_bridge` is None with
+    native bridges. `taken_over` is what the host's own definitions add.
     """
 
     uplink: str
@@ -73,6 +92,7 @@ class Network:
     forward_delay: int
     ovs_bridge: str | None
     labels: Labels
+    taken_over: TakenOver = TakenOver()
 
     @property
     def bridge_type(self) -> BridgeType:
@@ -112,9 +132,18 @@ class Network:
         An installer may have put the management address on eth0.100, which has to go when a
         bridge takes VLAN 100 over, or a bond takes eth0.
         """
-        tags = {self.management_vlan, *(bridge.tag for bridge in self.bridges)}
-        lower = (self.uplink, *self.nics)
-        return self.names | {port_name(name, tag) for name in lower for tag in tags}
+        vlans = {port_name(name, tag) for name in self.lower for tag in self.tags}
+        return self.names | vlans | self.taken_over.interfaces
+
+    @property
+    def tags(self) -> frozenset[int | None]:
+        """The VLAN tags that are used here, None for untagged."""
+        return frozenset((self.management_vlan, *(bridge.tag for bridge in self.bridges)))
+
+    @property
+    def lower(self) -> tuple[str, ...]:
+        """The uplink, and the NICs that it is made of."""
+        return (self.uplink, *self.nics)
 
     def _bond_interface(self) -> Iterator[Interface]:
         if self.bond is not None:
@@ -147,15 +176,22 @@ class Network:
             yield Interface(bridge.name, "bridge", parent=self.ovs_bridge, tag=bridge.tag or 0)
 
     def _configured(self, interface: Interface) -> Interface:
-        interface = replace(interface, mtu=self.mtu)
-        if interface.name != self.management:
+        kept, name = self.taken_over, interface.name
+        interface = replace(
+            interface,
+            mtu=kept.mtus.get(name) if self.mtu is None else self.mtu,
+            hardware=kept.hardware.get(name, ()),
+            options=kept.options.get(name, ()),
+        )
+        if name != self.management:
             return interface
         return replace(
             interface,
             addresses=(self.address,) if self.address6 is None else (self.address, self.address6),
             gateways=self.gateways,
-            dns_servers=self.dns_servers,
-            dns_search=self.dns_search,
+            routes=kept.routes,
+            dns_servers=self.dns_servers or kept.dns_servers,
+            dns_search=self.dns_search or kept.dns_search,
         )
 
 

@@ -16,8 +16,10 @@ import yaml
 from kvmhost.network.files import File
 from kvmhost.network.interfaces import (
     MIIMON,
+    NO_DEVICES,
     Address,
     AddressWithPrefix,
+    Devices,
     Interface,
     Kind,
     bottom_up,
@@ -51,7 +53,9 @@ _DEFAULT_ROUTES = ("default", "0.0.0.0/0", "::/0")
 _Sections = dict[str, dict[str, dict[str, Any]]]
 
 
-def render(network: Network, existing: Mapping[str, str]) -> tuple[File, ...]:
+def render(
+    network: Network, existing: Mapping[str, str], devices: Devices = NO_DEVICES
+) -> tuple[File, ...]:
     """Render our file, and each other file that must let go of our interfaces.
 
     `existing` maps the paths on the host that match `PATHS` to their text. Comments in another
@@ -72,7 +76,7 @@ def render(network: Network, existing: Mapping[str, str]) -> tuple[File, ...]:
     return File(OWN_FILE, _HEADER + text, _MODE), *others
 
 
-def parse(existing: Mapping[str, str]) -> tuple[Interface, ...]:
+def parse(existing: Mapping[str, str], devices: Devices = NO_DEVICES) -> tuple[Interface, ...]:
     """Read the interfaces that the files define together.
 
     A definition that matches several devices has a shell pattern for its name. Raises

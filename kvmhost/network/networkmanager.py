@@ -22,8 +22,10 @@ from kvmhost.network import ifcfg
 from kvmhost.network.files import File
 from kvmhost.network.interfaces import (
     MIIMON,
+    NO_DEVICES,
     Address,
     AddressWithPrefix,
+    Devices,
     Interface,
     Kind,
     with_all_above,
@@ -95,7 +97,9 @@ class Changes:
     up: tuple[tuple[str, str], ...]
 
 
-def render(network: Network, existing: Mapping[str, str]) -> tuple[File, ...]:
+def render(
+    network: Network, existing: Mapping[str, str], devices: Devices = NO_DEVICES
+) -> tuple[File, ...]:
     """Render a profile for each of our interfaces, and what says which of them are generic.
 
     `existing` maps the paths on the host that match `PATHS` to their text. A present profile of
@@ -126,7 +130,9 @@ def render(network: Network, existing: Mapping[str, str]) -> tuple[File, ...]:
     return tuple(files)
 
 
-def removed(network: Network, existing: Mapping[str, str]) -> tuple[str, ...]:
+def removed(
+    network: Network, existing: Mapping[str, str], devices: Devices = NO_DEVICES
+) -> tuple[str, ...]:
     """Name the files that have to go: others of our interfaces, and ours of an earlier network.
 
     A profile that fits the uplink among other devices stays, because ours wins over it.
@@ -141,7 +147,7 @@ def removed(network: Network, existing: Mapping[str, str]) -> tuple[str, ...]:
     return *profiles, *(path for path in configuration if path in existing)
 
 
-def parse(existing: Mapping[str, str]) -> tuple[Interface, ...]:
+def parse(existing: Mapping[str, str], devices: Devices = NO_DEVICES) -> tuple[Interface, ...]:
     """Read the interfaces that the keyfiles and ifcfg files define.
 
     A profile that names no device goes by its own name. Raises ValueError where an address or

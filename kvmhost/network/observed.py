@@ -8,7 +8,7 @@ tell.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_interface
+from ipaddress import ip_interface, ip_network
 from typing import Any
 
 from kvmhost.network.interfaces import MIIMON, Address, Interface
@@ -182,6 +182,14 @@ def _of_routes(network: Network, routes: _Routes, routes6: _Routes) -> Iterator[
     for gateway in network.gateways:
         found = routes if gateway.version == 4 else routes6
         yield from _of_route(gateway, network.management, found)
+    present = {
+        (ip_network(route["dst"]), route.get("gateway"))
+        for route in (*routes, *routes6)
+        if route.get("dst") != "default"
+    }
+    for static in network.taken_over.routes:
+        if (static.destination, str(static.via)) not in present:
+            yield f"There is no route to {static.destination} via {static.via}."
 
 
 def _of_route(gateway: Address, device: str, routes: _Routes) -> Iterator[str]:

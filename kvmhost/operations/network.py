@@ -28,10 +28,10 @@ GUARD = "/var/lib/cloudstack-network"
 """Where the guard and its change are, on the host, while they are not confirmed."""
 LOG = "/var/log/cloudstack-network.log"
 _SCRIPT = Path(__file__).parents[2] / "files" / "network-guard"
+# An upload that breaks off leaves nothing, and a power cut empties /run.
 _START = (
-    f"set -e; if [ -e {GUARD} ]; then "
-    "echo 'an earlier change is not confirmed yet; the host will soon undo it' >&2; exit 1; fi; "
-    f"mkdir -m 700 {GUARD}; base64 -d | tar -xz -C {GUARD}; sh {GUARD}/guard start"
+    "set -e; folder=$(mktemp -d /run/cloudstack-network.XXXXXX); trap 'rm -rf \"$folder\"' EXIT; "
+    'base64 -d | tar -xz -C "$folder"; sh "$folder/guard" start'
 )
 _PAUSE = 1
 """Seconds between two attempts to reach a host."""
@@ -93,6 +93,7 @@ def _package(change: Change, token: str, timeout: int) -> str:
         "timeout": str(timeout),
         "paths": "".join(f"{path}\n" for path in paths),
         "validate": change.validate,
+        "save": change.save,
         "leave": change.forth.leave,
         "enter": change.forth.enter,
         "leave-back": change.back.leave,

@@ -4,7 +4,7 @@ from ipaddress import ip_address, ip_interface
 
 import pytest
 
-from kvmhost.network.interfaces import Interface, bottom_up, conflicts, with_all_above
+from kvmhost.network.interfaces import Interface, bottom_up, conflicts, first, with_all_above
 from tests.unit.network_examples import BOND, network
 
 STACK = (
@@ -31,17 +31,19 @@ CONFLICTS: dict[str, tuple[Interface, str]] = {
         Interface("br0", "bridge", ports=("eth0",)),
         "br0 has eth0 as a port.",
     ),
-    "our VLAN under another name": (
-        Interface("mgmt", "vlan", parent="eth0", tag=100),
-        "mgmt is VLAN 100 on eth0 already.",
-    ),
     "our address": (
         Interface("eth1", "ethernet", addresses=(ip_interface("192.168.42.11/16"),)),
         "eth1 has our address 192.168.42.11.",
     ),
     "another default gateway": (
         Interface("eth1", "ethernet", gateways=(ip_address("10.0.0.1"),)),
-        "eth1 has a default gateway of its own, 10.0.0.1.",
+        "eth1 has a default gateway of its own, 10.0.0.1: "
+        "give it a metric that is higher than ours, or a table of its own.",
+    ),
+    "a default gateway of a lease": (
+        Interface("eth1", "ethernet", dhcp=True, gateway_by_dhcp=True),
+        "eth1 takes a default gateway by DHCP, which would be preferred to ours, or "
+        "no less than it: give it a metric that is higher.",
     ),
     "a pattern that matches ours": (
         Interface("cloud*", "ethernet", dhcp=True),
@@ -53,6 +55,23 @@ CONFLICTS: dict[str, tuple[Interface, str]] = {
 @pytest.mark.parametrize(("other", "sentence"), CONFLICTS.values(), ids=CONFLICTS)
 def test_conflicts(other: Interface, sentence: str) -> None:
     assert sentence in conflicts(network().interfaces, [other])
+
+
+def test_what_does_not_start_by_itself_is_no_conflict() -> None:
+    other = Interface("eth1", "ethernet", gateways=(ip_address("10.0.0.1"),), starts=False)
+    assert conflicts(network().interfaces, [other]) == ()
+
+
+def test_nothing_is_built_on_what_goes() -> None:
+    other = Interface("br0", "bridge", ports=("vlan100",), stp=False)
+    assert conflicts(network().interfaces, [other], {"vlan100"}) == (
+        "br0 is built on vlan100, which goes.",
+    )
+
+
+def test_what_carries_an_interface_comes_first_in_an_order() -> None:
+    order = ["eth1", "eth0", "eth0.5", "br0"]
+    assert first({"eth0.5"}, order, STACK) == ["eth0", "eth0.5", "eth1", "br0"]
 
 
 def test_nothing_is_built_on_a_nic_of_our_bond() -> None:

@@ -248,7 +248,7 @@ def test_the_change_takes_the_other_profiles_away() -> None:
     assert change is not None
     assert change.removed == (WIRED,)
     assert WIRED not in {file.path for file in change.files}
-    assert "nmcli --wait 30 connection up id eth0 || true\n" in change.back.enter
+    assert "nmcli --wait 30 connection up id eth0\n" in change.back.enter
 
 
 def test_a_device_that_is_no_longer_ours_is_not_managed_any_more() -> None:
