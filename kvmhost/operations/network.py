@@ -27,9 +27,9 @@ from kvmhost.operations.files import log_difference
 GUARD = "/var/lib/cloudstack-network"
 """Where the guard and its change are, on the host, while they are not confirmed."""
 LOG = "/var/log/cloudstack-network.log"
-_SCRIPT = Path(__file__).parents[2] / "files" / "network-guard"
+_GUARD_SCRIPT = Path(__file__).parents[2] / "files" / "network-guard"
 # An upload that breaks off leaves nothing, and a power cut empties /run.
-_START = (
+START = (
     "set -e; folder=$(mktemp -d /run/cloudstack-network.XXXXXX); trap 'rm -rf \"$folder\"' EXIT; "
     'base64 -d | tar -xz -C "$folder"; sh "$folder/guard" start'
 )
@@ -76,7 +76,7 @@ def configured(network: Network, backend: str, timeout: int, with_guests: bool) 
     for path in change.removed:
         log_difference(path, present.files[path], "")
     token = secrets.token_hex(16)
-    yield StringCommand(_START, _stdin=_package(change, token, timeout))
+    yield StringCommand(START, _stdin=package(change, token, timeout))
     before = frozenset(
         entry["local"] for link in present.addresses for entry in link.get("addr_info", ())
     )
@@ -84,11 +84,11 @@ def configured(network: Network, backend: str, timeout: int, with_guests: bool) 
     yield FunctionCommand(_confirm, (pending,), {})
 
 
-def _package(change: Change, token: str, timeout: int) -> str:
+def package(change: Change, token: str, timeout: int) -> str:
     """Return the guard and its change as a base64 archive; see `files/network-guard`."""
     paths = (*(file.path for file in change.files), *change.removed)
     files = {
-        "guard": _SCRIPT.read_text(),
+        "guard": _GUARD_SCRIPT.read_text(),
         "token": token,
         "timeout": str(timeout),
         "paths": "".join(f"{path}\n" for path in paths),
