@@ -5,7 +5,7 @@ require_hvm = False
 # the workstation itself stands for the world outside
 outbound_host = None
 # an emulated processor takes its time to set up a network
-network_confirm_timeout = 180
+network_confirm_timeout = 900
 
 # the lab's stand-in for CloudStack's repository is on each host's own disk
 cloudstack_repository = "file:///srv/cloudstack"

@@ -1,10 +1,12 @@
 """The fleet that the tiers `hosts` and `machines` share: hosts that the lab makes and keeps."""
 
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from kvmhost.operations.network import LOG
 from tests.lab import lab
 from tests.lab.fleet import Fleet
 from tests.runs import Run, pyinfra
@@ -24,6 +26,22 @@ def fleet() -> Iterator[Fleet]:
     yield lab.up(SPEC)
     if not os.environ.get("KVMHOST_LAB_KEEP"):
         lab.down(FLEET)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Function) -> Iterator[None]:
+    """Show with a failed test what the guards of the machines have said: it goes with the fleet."""
+    outcome = yield
+    report = outcome.get_result()
+    fleet = getattr(item, "funcargs", {}).get("fleet")
+    if report.failed and fleet is not None:
+        for machine in fleet.machines:
+            try:
+                said = machine.run(f"tail -n 60 {LOG}", check=False, timeout=60).stdout
+            except subprocess.TimeoutExpired:
+                said = "it does not answer"
+            if said:
+                report.sections.append((f"the guard's log on {machine.name}", said))
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tests.lab.fleet import DEADLINE
+
 CHECKOUT = Path(__file__).resolve().parents[1]
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -68,7 +70,7 @@ class Run:
         return Counter(re.findall(r"Running command on (\S+):", self.output))
 
 
-def pyinfra(inventory: str, *arguments: str, timeout: float = 1200, **environment: str) -> Run:
+def pyinfra(inventory: str, *arguments: str, timeout: float = DEADLINE, **environment: str) -> Run:
     """Run pyinfra in the checkout, without a terminal, to its end."""
     process = start(inventory, *arguments, **environment)
     try:

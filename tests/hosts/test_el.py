@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.lab import guide
-from tests.lab.fleet import Fleet, Node, wait_until
+from tests.lab.fleet import DEADLINE, Fleet, Node, wait_until
 from tests.ports import PORTS, rules_before_refusal
 from tests.runs import Run
 
@@ -168,7 +168,9 @@ def test_dnf_is_waited_for_only_so_long(hosts: Hosts, deploy: Deploy) -> None:
     )
     try:
         wait_until(
-            lambda: host.run("ls /var/cache/dnf/*.pid", check=False).returncode == 0, 30, "the lock"
+            lambda: host.run("ls /var/cache/dnf/*.pid", check=False).returncode == 0,
+            DEADLINE,
+            "the lock",
         )
         run = deploy("-y", "--data", "package_lock_timeout=2", "--limit", host.name)
         assert run.status != 0

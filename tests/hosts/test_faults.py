@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from tests.lab import guide, lab
-from tests.lab.fleet import Fleet, Node, wait_until
+from tests.lab.fleet import DEADLINE, Fleet, Node, wait_until
 from tests.runs import Run
 
 Deploy = Callable[..., Run]
@@ -25,7 +25,7 @@ def test_each_fails_alone_with_its_reason_and_completes_when_mended(
         lab.reset(host)
     lab.shut_down(off)
     locked.run(f"apt-get update -qq; {HOLD_APT_LOCK}")
-    wait_until(lambda: _apt_is_locked(locked), 60, "apt's lock to be held")
+    wait_until(lambda: _apt_is_locked(locked), DEADLINE, "apt's lock to be held")
     full.run("mount -t tmpfs -o size=64k tmpfs /var/cache/apt/archives")
 
     broken = deploy("-y", "--data", "package_lock_timeout=5", "--json", *ON_HOSTS)

@@ -15,14 +15,12 @@ from kvmhost.network.change import Change, Steps
 from kvmhost.network.files import File
 from kvmhost.operations.network import GUARD, LOG, START, package
 from tests.lab import lab
-from tests.lab.fleet import Fleet, Node, wait_until
+from tests.lab.fleet import DEADLINE, Fleet, Node, wait_until
 
 DIRECTORY = "/etc/guarded"
 PATH = f"{DIRECTORY}/network"
 LONG = 600
 """Seconds until an unconfirmed change is undone, where that is not awaited."""
-DEADLINE = 300
-"""Seconds after which something hangs."""
 STUBS = "/usr/local/bin"
 
 

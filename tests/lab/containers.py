@@ -18,6 +18,7 @@ from docker.types import EndpointConfig, IPAMConfig, IPAMPool
 from tests.lab.distributions import Distribution
 from tests.lab.engine import uplink_mtu
 from tests.lab.fleet import (
+    DEADLINE,
     FIRST_MACHINE,
     MANAGEMENT_VLAN,
     TRUNK,
@@ -157,7 +158,7 @@ def ensure_switch(client: docker.DockerClient, fleet: Fleet, image: str) -> None
             ),
         )
     switch.start()
-    wait_until(lambda: _switch_is_ready(switch), 30, "the switch")
+    wait_until(lambda: _switch_is_ready(switch), DEADLINE, "the switch")
     _plug(switch, object_name(fleet.name), "workstation", f"tag={MANAGEMENT_VLAN}")
     for machine in fleet.machines:
         cable = object_name(fleet.name, machine.short_name)
@@ -282,7 +283,7 @@ def _fixed_address(
 
 
 def _switch_is_ready(switch: Container) -> bool:
-    status, _ = switch.exec_run(["ovs-vsctl", "--timeout=5", "br-exists", SWITCH_BRIDGE])
+    status, _ = switch.exec_run(["ovs-vsctl", "--timeout=30", "br-exists", SWITCH_BRIDGE])
     return bool(status == 0)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import docker
 from docker.errors import DockerException
 
-from tests.lab.fleet import STATE, LabError, wait_until
+from tests.lab.fleet import DEADLINE, STATE, LabError, wait_until
 from tests.lab.progress import Progress
 
 # Program, and the Debian package that brings it.
@@ -24,7 +24,7 @@ RESOLVERS = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
 def connect() -> docker.DockerClient:
     """Return a client of the engine that runs; raise LabError if none answers."""
     try:
-        return docker.from_env(timeout=120)
+        return docker.from_env(timeout=DEADLINE)
     except DockerException as error:
         raise LabError(f"no Docker engine answers ({error}); start one: dockerd") from None
 
@@ -83,7 +83,7 @@ def reachable_name_servers(resolv_conf: str) -> Iterator[IPv4Address]:
 
 def _engine_answers() -> bool:
     try:
-        return docker.from_env(timeout=10).ping()
+        return docker.from_env(timeout=60).ping()
     except DockerException:
         return False
 
@@ -130,7 +130,7 @@ def _start_engine(progress: Progress) -> None:
             start_new_session=True,
         )
     try:
-        wait_until(_engine_answers, 60, "dockerd to answer")
+        wait_until(_engine_answers, DEADLINE, "dockerd to answer")
     except LabError as error:
         last = "\n".join(log.read_text().splitlines()[-10:])
         raise LabError(f"{error}:\n{last}") from None

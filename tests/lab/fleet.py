@@ -19,6 +19,9 @@ STATE = CHECKOUT / ".lab"
 MANAGEMENT_VLAN = 100
 TRUNK = (100, 200, 300)
 
+DEADLINE = 1800
+"""Seconds after which something hangs; a slow machine that other work keeps busy takes many."""
+
 # The last number of the first address: the workstation has .1, the switch .2.
 FIRST_MACHINE = 11
 FIRST_HOST = 51
@@ -104,8 +107,9 @@ class Node:
         """Return the ssh command line that logs in as root, or runs `command` there."""
         options = {
             "BatchMode": "yes",
-            "ConnectTimeout": "5",
-            "ServerAliveInterval": "5",
+            "ConnectTimeout": "30",
+            "ServerAliveInterval": "15",
+            "ServerAliveCountMax": "20",
             "IdentitiesOnly": "yes",
             "StrictHostKeyChecking": "yes",
             "UserKnownHostsFile": str(self.known_hosts),
@@ -116,7 +120,7 @@ class Node:
         return ["ssh", "-F", "none", *flags, *login, *command]
 
     def run(
-        self, command: str, check: bool = True, stdin: str | None = None, timeout: float = 300
+        self, command: str, check: bool = True, stdin: str | None = None, timeout: float = DEADLINE
     ) -> subprocess.CompletedProcess[str]:
         """Run a shell command as root on the node.
 
@@ -138,23 +142,23 @@ class Node:
     def answers_ssh(self) -> bool:
         """Return whether a login works now."""
         try:
-            return self.run("true", check=False, timeout=15).returncode == 0
+            return self.run("true", check=False, timeout=60).returncode == 0
         except subprocess.TimeoutExpired:
             return False
 
-    def wait_for_ssh(self, deadline_seconds: float = 180) -> None:
+    def wait_for_ssh(self, deadline_seconds: float = DEADLINE) -> None:
         """Return as soon as a login works; raise LabError after the deadline."""
         wait_until(self.answers_ssh, deadline_seconds, f"ssh to {self.name}")
 
     def has_booted(self) -> bool:
         """Return whether a login works and no service is still being started."""
         try:
-            state = self.run("systemctl is-system-running", check=False, timeout=15).stdout.strip()
+            state = self.run("systemctl is-system-running", check=False, timeout=60).stdout.strip()
         except subprocess.TimeoutExpired:
             return False
         return state in ("running", "degraded")
 
-    def wait_for_boot(self, deadline_seconds: float = 240) -> None:
+    def wait_for_boot(self, deadline_seconds: float = DEADLINE) -> None:
         """Return as soon as the node has booted; raise LabError after the deadline."""
         wait_until(self.has_booted, deadline_seconds, f"{self.name} to boot")
 

@@ -15,6 +15,7 @@ from tests.lab import containers
 from tests.lab.distributions import Distribution
 from tests.lab.engine import connect, name_servers, prepare
 from tests.lab.fleet import (
+    DEADLINE,
     FIRST_EL_HOST,
     FIRST_HOST,
     FIRST_MACHINE,
@@ -48,7 +49,6 @@ CLUSTERS: dict[tuple[NodeKind, Distribution], str] = {
     ("host", "rhel"): "el_containers",
 }
 REPOSITORY_URL = "file:///srv/cloudstack"
-BOOT_DEADLINE = 240
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def states(fleet: Fleet) -> dict[str, str]:
         return dict(zip([n.name for n in fleet.nodes], pool.map(state, fleet.nodes), strict=True))
 
 
-def reboot(node: Node, deadline: float = BOOT_DEADLINE) -> None:
+def reboot(node: Node, deadline: float = DEADLINE) -> None:
     """Reboot the node from within, and wait until it has booted."""
     before = node.boot_id()
     if node.kind == "host":
@@ -182,7 +182,7 @@ def reboot(node: Node, deadline: float = BOOT_DEADLINE) -> None:
     wait_until(lambda: _has_rebooted(node, before), deadline, f"{node.name} to reboot")
 
 
-def shut_down(node: Node, deadline: float = 120) -> None:
+def shut_down(node: Node, deadline: float = DEADLINE) -> None:
     """Power the node off from within, and wait until it is off."""
     node.run("systemctl poweroff", check=False)
     container = containers.get(connect(), node.fleet, node.short_name)
@@ -194,16 +194,16 @@ def power_cut(node: Node) -> None:
     container = containers.get(connect(), node.fleet, node.short_name)
     if not _is_off(container):
         container.kill()
-    wait_until(lambda: _is_off(container), 30, f"{node.name} to be off")
+    wait_until(lambda: _is_off(container), DEADLINE, f"{node.name} to be off")
 
 
-def power_on(node: Node, deadline: float = BOOT_DEADLINE) -> None:
+def power_on(node: Node, deadline: float = DEADLINE) -> None:
     """Switch the node on, and wait until it has booted."""
     containers.get(connect(), node.fleet, node.short_name).start()
     node.wait_for_boot(deadline)
 
 
-def reset(node: Node, deadline: float = BOOT_DEADLINE) -> None:
+def reset(node: Node, deadline: float = DEADLINE) -> None:
     """Give the node a pristine disk and boot it."""
     container = containers.get(connect(), node.fleet, node.short_name)
     if node.kind == "machine":
@@ -313,7 +313,7 @@ def _wait_for_all(nodes: Iterable[Node], progress: Progress) -> None:
 
     with ThreadPoolExecutor(16) as pool:
         try:
-            wait_until(all_have_booted, BOOT_DEADLINE, "the nodes to boot")
+            wait_until(all_have_booted, DEADLINE, "the nodes to boot")
         except LabError as error:
             logs = ", ".join(
                 f"docker logs {containers.object_name(node.fleet, node.short_name)}"

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.lab import lab
-from tests.lab.fleet import Fleet, Node, wait_until
+from tests.lab.fleet import DEADLINE, Fleet, Node, wait_until
 from tests.machines import lacp
 from tests.machines.traffic import assert_vlans_carry_traffic
 from tests.runs import Run
@@ -126,7 +126,7 @@ def switched(machines: Sequence[Node], untagged: int | None) -> Iterator[None]:
     def switch(machine: Node) -> None:
         wait_until(
             lambda: over.is_set() or "applied" in lab.console(machine)[seen[machine] :],
-            300,
+            DEADLINE,
             f"{machine.name} to have applied",
         )
         lab.set_trunk(machine, untagged=untagged)
