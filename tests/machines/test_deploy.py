@@ -32,7 +32,9 @@ def machines(fleet: Fleet) -> Machines:
 
 def _make_bare(machine: Node) -> None:
     """Take back what a machine has been made, if anything; a boot takes its time."""
-    if not {"fully qualified name", "bridges", "agent"} <= set(guide.undone(machine)):
+    if not {"fully qualified name", "bridges", "agent"} <= {
+        reading.step for reading in guide.undone(machine)
+    }:
         lab.reset(machine)
 
 
