@@ -295,8 +295,9 @@ def _networkmanager(difference: Difference) -> Way:
 def _ifcfg(difference: Difference) -> Way:
     """The network scripts' ifdown with the old files what changes, their ifup with the new."""
     before, after = difference.present.files, difference.after
-    forth = ifcfg.changes(before, after, difference.unmended)
-    back = ifcfg.changes(after, before, difference.unmended)
+    devices, management = difference.present.devices, difference.management
+    forth = ifcfg.changes(before, after, difference.unmended, devices)
+    back = ifcfg.changes(after, before, difference.unmended, devices, soonest=management)
     return Way(
         forth=Steps(
             leave=_ifdown(forth),

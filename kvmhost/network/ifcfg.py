@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_interface
 from pathlib import PurePosixPath
 
-from kvmhost.network import ovs
+from kvmhost.network import ifcfg_routes, ovs
 from kvmhost.network.files import File
 from kvmhost.network.interfaces import (
     MIIMON,
@@ -25,12 +25,13 @@ from kvmhost.network.interfaces import (
     Devices,
     Interface,
     bottom_up,
+    first,
     with_all_above,
 )
 from kvmhost.network.model import Network
 
 DIRECTORY = "/etc/sysconfig/network-scripts"
-PATHS = (f"{DIRECTORY}/ifcfg-*",)
+PATHS = tuple(f"{DIRECTORY}/{kind}-*" for kind in ("ifcfg", *ifcfg_routes.KINDS))
 
 VALIDATE = f"""\
 for file in new{DIRECTORY}/ifcfg-*; do
@@ -56,13 +57,20 @@ _IGNORED = re.compile(r".*(~|\.bak|\.old|\.orig|\.rpmnew|\.rpmorig|\.rpmsave|-ra
 _TRAILING = re.compile(r"\d*$")
 _PLAIN = re.compile(r"[\w.:/=%-]*")  # what needs no shell to be read
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.S)
-# What makes a device what it is, and is not ours to say.
-_CARRIED = {
-    "ethernet": ("HWADDR", "MACADDR", "BONDING_OPTS", "ETHTOOL_OPTS"),
-    "bond": ("MACADDR",),
-}
+_HARDWARE = re.compile(r"HWADDR|MACADDR|BONDING_OPTS|ETHTOOL_.*|GVRP|REORDER_HDR|SUBCHANNELS")
+# What the model says, what says how a device that is ours comes up, and what DHCP alone heeds.
+_SAID = re.compile(
+    r"DEVICE|NAME|UUID|TYPE|DEVICETYPE|ONBOOT|BOOTPROTO|BOOTPROTOv6|NM_CONTROLLED|HOTPLUG|USERCTL"
+    r"|(IPADDR|NETMASK|PREFIX|GATEWAY|NETWORK|BROADCAST)\d*|DEFROUTE|METRIC|MTU|DNS\d+|DOMAIN|SEARCH"
+    r"|IPV6INIT|IPV6ADDR|IPV6ADDR_SECONDARIES|IPV6_DEFAULTGW|IPV6_DEFROUTE|IPV6_AUTOCONF"
+    r"|IPV6_ADDR_GEN_MODE|IPV6_PRIVACY|IPV[46]_FAILURE_FATAL|IPV6FORWARDING|PROXY_METHOD|BROWSER_ONLY"
+    r"|BRIDGE|MASTER|SLAVE|VLAN|PHYSDEV|VID|VLAN_ID|STP|DELAY|BRIDGING_OPTS|BONDING_MASTER|OVS_?.*"
+    r"|PEERDNS|PEERROUTES|IPV6_PEERDNS|IPV6_PEERROUTES|DHCP.*|PERSISTENT_DHCLIENT|RES_OPTIONS_DHCP"
+)
+_SAID_OF_BOND = re.compile(rf"{_SAID.pattern}|BONDING_OPTS")
 
 Variables = Mapping[str, str]
+_Text = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -93,15 +101,16 @@ def render(
 ) -> tuple[File, ...]:
     """Render a file for each of our interfaces.
 
-    `existing` maps the paths on the host that match `PATHS` to their text. Of the present file of
-    a NIC, the MAC addresses and what makes it a bond go over into ours.
+    `existing` maps the paths on the host that match `PATHS` to their text.
     """
-    carried: dict[str, dict[str, str]] = {}
-    for path, variables in files(existing).items():
-        carried.setdefault(device(path, variables), {}).update(variables)
-    return tuple(
-        File(_path(name), _HEADER + _text(variables))
-        for name, variables in _rendered(network, carried).items()
+    rendered = _rendered(network)
+    return (
+        *(File(_path(name), _HEADER + _text(variables)) for name, variables in rendered.items()),
+        *(
+            File(f"{DIRECTORY}/{kind}-{each.name}", _HEADER + text)
+            for each in network.interfaces
+            for kind, text in ifcfg_routes.render(each).items()
+        ),
     )
 
 
@@ -109,12 +118,12 @@ def removed(
     network: Network, existing: Mapping[str, str], devices: Devices = NO_DEVICES
 ) -> tuple[str, ...]:
     """Name the files that have to go: others of our interfaces, and ours of an earlier network."""
-    own = {_path(name) for name in network.names}
+    own = {file.path for file in render(network, existing, devices)}
+    owners = _owners(existing, devices)
     return tuple(
         path
-        for path, variables in files(existing).items()
-        if path not in own
-        and (existing[path].startswith(_HEADER) or device(path, variables) in network.claims)
+        for path, owner in owners.items()
+        if path not in own and (existing[path].startswith(_HEADER) or owner in network.claims)
     )
 
 
@@ -123,29 +132,42 @@ def parse(existing: Mapping[str, str], devices: Devices = NO_DEVICES) -> tuple[I
 
     Raises ValueError where an address or number is none.
     """
-    found = [(device(path, variables), variables) for path, variables in files(existing).items()]
+    owners = _owners(existing, devices)
+    found = [(path, owners[path], variables) for path, variables in files(existing).items()]
     ports: dict[str, list[str]] = {}
-    for name, variables in found:
+    for _, name, variables in found:
         for key in ("BRIDGE", "MASTER", "OVS_BRIDGE"):
             if key in variables:
                 ports.setdefault(variables[key], []).append(name)
         for bridge, port in re.findall(r"add-port (\S+) (\S+)", variables.get("OVS_EXTRA", "")):
             ports.setdefault(bridge, []).append(port)
     return tuple(
-        _interface(name, variables, tuple(ports.get(name, ()))) for name, variables in found
+        _interface(
+            name,
+            variables,
+            tuple(ports.get(name, ())),
+            ifcfg_routes.parse(_beside(name, owners, existing)),
+            own=existing[path].startswith(_HEADER),
+        )
+        for path, name, variables in found
     )
 
 
 def changes(
-    before: Mapping[str, str], after: Mapping[str, str], also: Set[str] = frozenset()
+    before: Mapping[str, str],
+    after: Mapping[str, str],
+    also: Set[str] = frozenset(),
+    devices: Devices = NO_DEVICES,
+    soonest: Set[str] = frozenset(),
 ) -> Changes:
     """Say which interfaces have to be restarted on the way from one set of files to another.
 
     `also` names interfaces that are to be restarted although their files stay. With each
-    interface goes what is built on it, because it loses its routes or its ports.
+    interface goes what is built on it, because it loses its routes or its ports. `soonest` are to
+    come up before the others, with what they are built on.
     """
-    old, new = _definitions(before), _definitions(after)
-    lower, upper = parse(before), parse(after)
+    old, new = _definitions(before, devices), _definitions(after, devices)
+    lower, upper = parse(before, devices), parse(after, devices)
     differing = {name for name in old.keys() | new.keys() if old.get(name) != new.get(name)}
     restarted = with_all_above(differing | also, (*lower, *upper))
     stopped = [name for name in reversed(bottom_up(lower)) if name in restarted & old.keys()]
@@ -158,7 +180,7 @@ def changes(
         dropped=tuple(name for name in flushed if not _is_ovs(new.get(name, {}))),
         up=tuple(
             file
-            for name in bottom_up(upper)
+            for name in first(soonest, bottom_up(upper), upper)
             if name in restarted
             for file, variables in new.get(name, {}).items()
             if starts(variables)
@@ -175,9 +197,29 @@ def files(existing: Mapping[str, str]) -> dict[str, Variables]:
     }
 
 
-def device(path: str, variables: Variables) -> str:
-    """Name the interface that a file is for."""
-    return (variables.get("DEVICE") or _name(path)).partition(":")[0]
+def device(path: str, variables: Variables, devices: Devices = NO_DEVICES) -> str:
+    """Name the interface that a file is for: it says so, or has its MAC address, or its name."""
+    by_address = devices.get(variables.get("HWADDR", "").lower())
+    return (variables.get("DEVICE") or by_address or _name(path)).partition(":")[0]
+
+
+def _owners(existing: Mapping[str, str], devices: Devices) -> dict[str, str]:
+    """Name the interface that each of the files is for."""
+    owners = {path: device(path, variables, devices) for path, variables in files(existing).items()}
+    named = {_name(path): owner for path, owner in owners.items()}
+    for path in existing:
+        kind, dash, name = PurePosixPath(path).name.partition("-")
+        if path.startswith(f"{DIRECTORY}/") and dash and kind in ifcfg_routes.KINDS:
+            owners[path] = named.get(name, name)
+    return owners
+
+
+def _beside(name: str, owners: Mapping[str, str], existing: Mapping[str, str]) -> Iterator[_Text]:
+    """Yield the texts of the files beside an interface's own, each by its kind."""
+    for path, owner in owners.items():
+        kind = PurePosixPath(path).name.partition("-")[0]
+        if owner == name and kind in ifcfg_routes.KINDS:
+            yield kind, existing[path]
 
 
 def _name(path: str) -> str:
@@ -188,7 +230,7 @@ def _path(name: str) -> str:
     return f"{DIRECTORY}/ifcfg-{name}"
 
 
-def _rendered(network: Network, existing: Mapping[str, Variables]) -> dict[str, dict[str, str]]:
+def _rendered(network: Network) -> dict[str, dict[str, str]]:
     upper = {
         port: interface
         for interface in network.interfaces
@@ -198,9 +240,12 @@ def _rendered(network: Network, existing: Mapping[str, Variables]) -> dict[str, 
     rendered = {}
     for interface in network.interfaces:
         variables = {"DEVICE": interface.name}
-        present = existing.get(interface.name, {})
-        carried = _CARRIED.get(interface.kind, ())
-        variables |= {key: value for key, value in present.items() if key in carried}
+        variables |= {
+            key: value
+            for key, value in (*interface.hardware, *interface.options)
+            if key not in ifcfg_routes.KINDS
+            if key != "BONDING_OPTS" or interface.kind != "bond"
+        }
         variables |= {"ONBOOT": "yes", "BOOTPROTO": "none", "NM_CONTROLLED": "no"}
         variables |= _kind(interface, "BONDING_OPTS" in variables) | _addressing(interface)
         if interface.mtu is not None:
@@ -305,12 +350,17 @@ def _variables(text: str) -> Variables:
     return found
 
 
-def _definitions(existing: Mapping[str, str]) -> dict[str, dict[str, Variables]]:
-    """Collect, for each interface, its variables by the name of the file; aliases left out."""
+def _definitions(existing: Mapping[str, str], devices: Devices) -> dict[str, dict[str, Variables]]:
+    """Collect, for each interface, its variables by the name of the file; aliases left out.
+
+    What stands in the files beside is among the variables, each under its kind.
+    """
+    owners = _owners(existing, devices)
     found: dict[str, dict[str, Variables]] = {}
     for path, variables in files(existing).items():
         if ":" not in _name(path):
-            found.setdefault(device(path, variables), {})[_name(path)] = variables
+            beside = dict(_beside(owners[path], owners, existing))
+            found.setdefault(owners[path], {})[_name(path)] = {**variables, **beside}
     return found
 
 
@@ -323,17 +373,34 @@ def starts(variables: Variables) -> bool:
     return variables.get("ONBOOT", "yes").lower() not in ("no", "false", "off", "n", "f", "0")
 
 
-def _interface(name: str, variables: Variables, ports: tuple[str, ...]) -> Interface:
+def _interface(
+    name: str, variables: Variables, ports: tuple[str, ...], beside: ifcfg_routes.Beside, own: bool
+) -> Interface:
     mtu = variables.get("MTU")
+    dhcp = variables.get("BOOTPROTO", "").lower() in ("dhcp", "bootp")
+    # Ours has no metric, and ifup replaces a default route that has none either.
+    competes = _true(variables.get("DEFROUTE", "yes")) and variables.get("METRIC", "0") == "0"
+    # a bond that we make says what it is in the same variable as one that we keep
+    is_said = _SAID_OF_BOND if own and "BONDING_MASTER" in variables else _SAID
+    said = [(key, value) for key, value in variables.items() if not is_said.fullmatch(key)]
     return replace(
         _link(name, variables),
         ports=tuple(sorted(ports)),
         mtu=None if mtu is None else int(mtu),
-        dhcp=variables.get("BOOTPROTO", "").lower() in ("dhcp", "bootp"),
+        dhcp=dhcp,
         addresses=tuple(_addresses(variables)),
-        gateways=tuple(_gateways(variables)),
+        gateways=(*(_gateways(variables) if competes else ()), *beside.gateways),
+        gateway_by_dhcp=dhcp and competes,
+        routes=beside.routes,
         dns_servers=tuple(ip_address(value) for value in _numbered(variables, "DNS")),
         dns_search=tuple(variables.get("DOMAIN", "").split()),
+        hardware=tuple((key, value) for key, value in said if _HARDWARE.fullmatch(key)),
+        options=(
+            *((key, value) for key, value in said if not _HARDWARE.fullmatch(key)),
+            *beside.lines,
+        ),
+        starts=starts(variables),
+        own=own,
     )
 
 
@@ -372,8 +439,8 @@ def _addresses(variables: Variables) -> Iterator[AddressWithPrefix]:
         if (match := re.fullmatch(r"IPADDR(\d*)", key)) and address:
             prefix = variables.get(f"PREFIX{match[1]}") or variables.get(f"NETMASK{match[1]}")
             yield ip_interface(f"{address}/{prefix}" if prefix else address)
-    if variables.get("IPV6ADDR"):
-        yield ip_interface(variables["IPV6ADDR"])
+    for key in ("IPV6ADDR", "IPV6ADDR_SECONDARIES"):
+        yield from map(ip_interface, variables.get(key, "").split())
 
 
 def _gateways(variables: Variables) -> Iterator[Address]:

@@ -1,7 +1,7 @@
 """Network interfaces as plain data: what the model means, what files define, what a host has."""
 
 from collections.abc import Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from graphlib import TopologicalSorter
 from ipaddress import (
@@ -79,7 +79,7 @@ class Interface:
     hardware: Options = ()
     options: Options = ()
     starts: bool = True
-    own: bool = False
+    own: bool = field(default=False, compare=False)
 
     @property
     def is_ovs_bridge(self) -> bool:

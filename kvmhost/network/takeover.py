@@ -122,7 +122,8 @@ def _reaches(address: AddressWithPrefix, gateway: Address) -> bool:
 
 def _lost_options(network: Network, replaced: Interface) -> Iterator[str]:
     successor = _successor(network, replaced)
-    lost = () if successor else replaced.hardware
+    # what is no NIC ends, and its hardware's options with it
+    lost = replaced.hardware if successor is None and replaced.kind == "ethernet" else ()
     if not (successor and _keeps_options(network, replaced, successor)):
         lost += replaced.options
     if lost:

@@ -1,13 +1,16 @@
 """Networks to test with: the guide's example and any valid one."""
 
+from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
 
+from kvmhost.network.interfaces import Interface
 from kvmhost.network.keys import NetworkKeys
 from kvmhost.network.model import Network, build
+from kvmhost.network.takeover import Resolvers, taken_over
 
 GOLDEN = Path(__file__).parent / "golden" / "network"
 GUIDE: dict[str, Any] = {
@@ -37,6 +40,15 @@ def keys(**changes: Any) -> NetworkKeys:
 
 def network(**changes: Any) -> Network:
     return build(keys(**changes))
+
+
+def taking_over(
+    parse: Callable[[Mapping[str, str]], Iterable[Interface]],
+    any_network: Network,
+    existing: Mapping[str, str],
+) -> Network:
+    """Return the network with what a back end reads in the existing files beside it."""
+    return taken_over(any_network, parse(existing), Resolvers())
 
 
 _UPLINKS = ["eth0", "eth12", "ens3", "enp1s0", "eno1", "em1", "p1p2", "bond0", "team0"]

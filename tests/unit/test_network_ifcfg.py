@@ -20,6 +20,7 @@ from tests.unit.network_examples import (
     OPENVSWITCH,
     UNTAGGED,
     network,
+    taking_over,
 )
 
 SCRIPTS = "/etc/sysconfig/network-scripts"
@@ -37,12 +38,15 @@ GOLDENS: dict[str, dict[str, Any]] = {
 
 
 def rendered(any_network: Network, existing: dict[str, str] | None = None) -> dict[str, str]:
-    return {file.path: file.content for file in render(any_network, existing or {})}
+    files = existing or {}
+    return {
+        file.path: file.content for file in render(taking_over(parse, any_network, files), files)
+    }
 
 
 def after(any_network: Network, existing: dict[str, str]) -> dict[str, str]:
     """Return all files as they are after the change."""
-    gone = removed(any_network, existing)
+    gone = removed(taking_over(parse, any_network, existing), existing)
     files = {**existing, **rendered(any_network, existing)}
     return {path: text for path, text in files.items() if path not in gone}
 
@@ -185,7 +189,7 @@ def test_other_files_of_our_interfaces_go_and_those_of_others_stay() -> None:
     }
     of_ours = {
         f"{SCRIPTS}/ifcfg-Wired_connection_1": NIC,
-        f"{SCRIPTS}/ifcfg-eth0:1": "DEVICE=eth0:1\nIPADDR=10.0.0.1\n",
+        f"{SCRIPTS}/ifcfg-eth0:1": "DEVICE=eth0:1\n",
         f"{SCRIPTS}/ifcfg-cloudbr0": "TYPE=Bridge\n",
     }
     files = after(network(), {**theirs, **of_ours})
@@ -211,7 +215,14 @@ def test_parse_reads_what_other_people_write() -> None:
         f"{SCRIPTS}/ifcfg-eth5": "DEVICE=eth5\nTYPE=OVSPort\nOVS_BRIDGE=ovs\n",
     }
     found = {interface.name: interface for interface in parse(existing)}
-    assert found["eth0"] == Interface("eth0", "ethernet", mtu=1400, dhcp=True)
+    assert found["eth0"] == Interface(
+        "eth0",
+        "ethernet",
+        mtu=1400,
+        dhcp=True,
+        gateway_by_dhcp=True,
+        options=(("BROKEN", "'"),),
+    )
     assert (found["vlan7"].parent, found["vlan7"].tag) == ("eth0", 7)
     assert (found["br7"].ports, found["br7"].stp, found["br7"].forward_delay) == (
         ("vlan7",),
@@ -222,6 +233,103 @@ def test_parse_reads_what_other_people_write() -> None:
     assert list(map(str, found["br7"].gateways)) == ["10.7.0.254", "fd00::254"]
     assert list(map(str, found["br7"].dns_servers)) == ["fd00::9", "10.7.0.9"]
     assert found["ovs"] == Interface("ovs", "bridge", ports=("eth5",))
+
+
+ROUTES: dict[str, dict[str, str]] = {
+    "ip-route's lines": {
+        f"{SCRIPTS}/route-eth0": (
+            "# storage\n\n10.0.0.0/8 via 192.168.42.254 dev eth0\n"
+            "  10.9.9.9   via 192.168.42.253 metric 7\ndefault via 192.168.42.1\n"
+            "default via 10.7.0.1 metric 500\n172.16.0.0/12 dev eth0 scope link\n"
+        ),
+        f"{SCRIPTS}/route6-eth0": "fd00:7::/48 via fe80::7 dev eth0\n",
+        f"{SCRIPTS}/rule-eth0": "from 192.168.42.11 table 7\n",
+    },
+    "assignments": {
+        f"{SCRIPTS}/route-eth0": (
+            "ADDRESS0=10.0.0.0\nNETMASK0=255.0.0.0\nGATEWAY0=192.168.42.254\n"
+            "ADDRESS1=172.16.0.0\nNETMASK1=255.240.0.0\n"
+            "ADDRESS3=10.10.0.0\nNETMASK3=255.255.0.0\nGATEWAY3=192.168.42.3\n"
+        ),
+    },
+}
+
+
+def test_routes_and_rules_are_read() -> None:
+    found = parse({ETH0: NIC, **ROUTES["ip-route's lines"]})[0]
+    assert list(map(str, found.routes)) == [
+        "10.0.0.0/8 via 192.168.42.254",
+        "10.9.9.9/32 via 192.168.42.253 metric 7",
+        "fd00:7::/48 via fe80::7",
+    ]
+    assert list(map(str, found.gateways)) == ["192.168.42.1"]
+    assert found.options == (
+        ("route", "default via 10.7.0.1 metric 500"),
+        ("route", "172.16.0.0/12 dev eth0 scope link"),
+        ("rule", "from 192.168.42.11 table 7"),
+    )
+    # ifup-routes ends at the first number that is not there
+    found = parse({ETH0: NIC, **ROUTES["assignments"]})[0]
+    assert list(map(str, found.routes)) == ["10.0.0.0/8 via 192.168.42.254"]
+    assert found.options == (("route", "172.16.0.0/12"),)
+
+
+def test_routes_go_with_the_address_and_lines_stay_with_theirs() -> None:
+    existing = {
+        ETH0: "DEVICE=eth0\nETHTOOL_OPTS='wol g'\n",
+        f"{SCRIPTS}/ifcfg-vlan100": (
+            "DEVICE=vlan100\nVLAN=yes\nPHYSDEV=eth0\nIPADDR=192.168.42.11\nPREFIX=24\nZONE=mgmt\n"
+        ),
+        f"{SCRIPTS}/route-vlan100": "10.0.0.0/8 via 192.168.42.254\n",
+        f"{SCRIPTS}/rule-vlan100": "from 192.168.42.11 table 7\n",
+    }
+    files = after(network(), existing)
+    assert files[f"{SCRIPTS}/route-eth0.100"].endswith(
+        "10.0.0.0/8 via 192.168.42.254 dev eth0.100\n"
+    )
+    assert files[f"{SCRIPTS}/rule-eth0.100"].endswith("from 192.168.42.11 table 7\n")
+    assert "ZONE=mgmt\n" in files[f"{SCRIPTS}/ifcfg-eth0.100"]
+    assert "ETHTOOL_OPTS='wol g'\n" in files[ETH0]
+    assert not [path for path in files if "vlan100" in path]
+    assert after(network(), files) == files
+    # a route alone that is changed restarts its interface
+    other = {f"{SCRIPTS}/route-eth0.100": "10.0.0.0/8 via 192.168.42.250\n"}
+    assert changes(files, {**files, **other}).up == ("eth0.100",)
+
+
+@pytest.mark.parametrize(
+    ("text", "competes"),
+    [
+        ("GATEWAY=10.0.0.1\n", True),
+        ("GATEWAY=10.0.0.1\nDEFROUTE=no\n", False),
+        ("GATEWAY=10.0.0.1\nMETRIC=50\n", False),
+        ("BOOTPROTO=dhcp\n", True),
+        ("BOOTPROTO=dhcp\nDEFROUTE=no\n", False),
+        ("BOOTPROTO=dhcp\nMETRIC=50\n", False),
+    ],
+)
+def test_a_default_gateway_competes_unless_it_is_told_not_to(text: str, competes: bool) -> None:
+    found = parse({f"{SCRIPTS}/ifcfg-eth1": f"DEVICE=eth1\n{text}"})[0]
+    assert bool(found.gateways or found.gateway_by_dhcp) == competes
+    assert found.starts
+    assert not parse({f"{SCRIPTS}/ifcfg-eth1": f"DEVICE=eth1\nONBOOT=no\n{text}"})[0].starts
+
+
+def test_a_file_that_names_no_device_is_the_nics_that_has_its_mac_address() -> None:
+    existing = {f"{SCRIPTS}/ifcfg-Auto_1": "HWADDR=52:54:00:AA:00:01\nBOOTPROTO=dhcp\n"}
+    devices = {"52:54:00:aa:00:01": "eth0"}
+    assert [each.name for each in parse(existing, devices)] == ["eth0"]
+    assert removed(network(), existing, devices) == tuple(existing)
+
+
+def test_what_carries_the_management_address_comes_up_first() -> None:
+    before = {
+        f"{SCRIPTS}/ifcfg-br9": "DEVICE=br9\nTYPE=Bridge\nBOOTPROTO=dhcp\n",
+        ETH0: "DEVICE=eth0\nBRIDGE=br9\n",
+        f"{SCRIPTS}/ifcfg-eth0.100": "DEVICE=eth0.100\nVLAN=yes\nIPADDR=192.168.42.11\n",
+    }
+    found = changes(after(network(), before), before, soonest={"eth0.100"})
+    assert found.up == ("eth0", "eth0.100", "br9")
 
 
 OTHER_TAG = {"bridges": {"cloudbr0": 200, "cloudbr1": 301}}
@@ -325,7 +433,7 @@ def test_nothing_is_stopped_before_what_stands_on_it(old: Network, new: Network)
 def test_the_network_scripts_are_told_the_file_and_not_the_interface() -> None:
     before = {
         ETH0: NIC,
-        f"{SCRIPTS}/ifcfg-eth0:1": "DEVICE=eth0:1\nIPADDR=10.0.0.1\n",
+        f"{SCRIPTS}/ifcfg-eth0:1": "DEVICE=eth0:1\nONPARENT=yes\n",
         f"{SCRIPTS}/ifcfg-mgmt": "DEVICE=eth0.100\nVLAN=yes\nIPADDR=10.0.0.2\n",
     }
     then = after(network(**OPENVSWITCH), before)

@@ -132,10 +132,15 @@ def test_what_the_device_says_stays_and_what_the_address_needs_stays_with_it() -
         (
             management(own=True, hardware=(("hwaddress", "02::1"),), options=(("up", "x"),)),
             {**ON_BRIDGE, "bridges": {"cloudbr0": None, "cloudbr1": 300}},
-            "eth0.100 goes, and what it says would be lost: hwaddress 02::1; up x.",
+            "eth0.100 goes, and what it says would be lost: up x.",
+        ),
+        (
+            Interface("eth9", "ethernet", own=True, hardware=(("ethernet-wol", "g"),)),
+            {},
+            "eth9 goes, and what it says would be lost: ethernet-wol g.",
         ),
     ],
-    ids=["its address moves", "it goes"],
+    ids=["its address moves", "it goes", "it is ours no more"],
 )
 def test_what_has_no_place_is_named(found: Interface, keys: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match="would be lost") as refusal:
