@@ -13,14 +13,19 @@ from tests.runs import Run, pyinfra
 
 FLEET = "test"
 SPEC = lab.FleetSpec(
-    name=FLEET, machines=("ifupdown", "netplan", "networkmanager"), hosts=4, el_hosts=2
+    name=FLEET,
+    machines=("ifupdown", "netplan:13", "networkmanager"),
+    hosts=3,
+    el_hosts=2,
+    debian13_hosts=1,
 )
 
 
 @pytest.fixture(scope="session")
 def fleet() -> Iterator[Fleet]:
-    """A machine for each network back end, four Debian container hosts and two stand-ins for EL.
+    """A machine for each network back end, and container hosts: four of Debian, two for EL.
 
+    One machine and one container host run Debian 13.
     KVMHOST_LAB_KEEP=1 leaves them up afterwards.
     """
     yield lab.up(SPEC)

@@ -14,11 +14,10 @@ from tests.lab.fleet import Fleet, Node
 from tests.machines.security import selinux
 from tests.machines.traffic import assert_vlans_carry_traffic
 from tests.ports import PORTS, rules_before_refusal
-from tests.runs import Run
+from tests.runs import ON_MACHINES, Run
 
 Deploy = Callable[..., Run]
 Machines = tuple[Node, ...]
-ON_MACHINES = ("--limit", "cluster_lab", "--limit", "cluster_el")
 FILES = "find /etc /lib/systemd -type f -exec md5sum {} + | sort | md5sum"
 
 

@@ -14,7 +14,7 @@ import pytest
 from tests.lab import lab
 from tests.lab.fleet import DEADLINE, Fleet, Node, wait_until
 from tests.machines.pace import pace
-from tests.runs import Run, start
+from tests.runs import Run, limited_to, start
 
 Deploy = Callable[..., Run]
 Machines = tuple[Node, ...]
@@ -38,7 +38,7 @@ KERNEL = (
 )
 UPLINK = "/etc/NetworkManager/system-connections/cloudstack-eth0.nmconnection"
 TARGET = "tasks.bridges_native.bridges_native"
-ON_MACHINES = ("-y", "--limit", "cluster_lab", "--limit", "cluster_el")
+ON_MACHINES = ("-y", *limited_to("machine"))
 SOON = ("--data", f"network_confirm_timeout={TIMEOUT}")
 WRONG_VLAN = ("--data", "management_vlan=150")
 
