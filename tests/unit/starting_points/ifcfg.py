@@ -28,7 +28,8 @@ _MANAGEMENT = {**_UPLINK, f"{SCRIPTS}/ifcfg-eth0.100": f"DEVICE=eth0.100\n{_VLAN
 _BOND: Mapping[str, str] = {
     f"{SCRIPTS}/ifcfg-bond0": (
         "DEVICE=bond0\nTYPE=Bond\nBONDING_MASTER=yes\nONBOOT=yes\n"
-        f"BONDING_OPTS='mode=802.3ad miimon=100 lacp_rate=fast xmit_hash_policy=layer3+4'\n{_STATIC}"
+        "BONDING_OPTS='mode=802.3ad miimon=100 lacp_rate=fast xmit_hash_policy=layer3+4'\n"
+        f"{_STATIC}"
     ),
     **{
         f"{SCRIPTS}/ifcfg-eth{number}": (
