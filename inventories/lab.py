@@ -59,4 +59,5 @@ cluster_debian13_containers = [
     node.name for node in _fleet.nodes if node.cluster == "debian13_containers"
 ]
 cluster_el = [node.name for node in _fleet.nodes if node.cluster == "el"]
+cluster_el8 = [node.name for node in _fleet.nodes if node.cluster == "el8"]
 cluster_el_containers = [node.name for node in _fleet.nodes if node.cluster == "el_containers"]

@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -19,6 +20,8 @@ SPEC = lab.FleetSpec(
     el_hosts=2,
     debian13_hosts=1,
 )
+if os.environ.get("LAB_NETWORK_SCRIPTS"):
+    SPEC = replace(SPEC, machines=(*SPEC.machines, "ifcfg"))
 
 
 @pytest.fixture(scope="session")

@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
         default=("ifupdown", "netplan"),
         metavar="BACKEND[:RELEASE],...",
         help="a machine for each network backend (ifupdown, netplan, networkmanager: a stand-in "
-        "for EL), of Debian 12 where no other release is named (netplan:13); "
+        "for EL, ifcfg: one for EL 8), of Debian 12 where no other release is named (netplan:13); "
         "default: ifupdown,netplan",
     )
     up.add_argument(

@@ -29,7 +29,7 @@ FIRST_EL_HOST = 101
 FIRST_DEBIAN13_HOST = 151
 
 NodeKind = Literal["machine", "host"]
-NetworkBackend = Literal["ifupdown", "netplan", "networkmanager", "unmanaged"]
+NetworkBackend = Literal["ifupdown", "netplan", "networkmanager", "ifcfg", "unmanaged"]
 
 
 class LabError(Exception):

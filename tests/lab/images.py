@@ -1,8 +1,10 @@
 """The lab's Docker images. Each is named by a hash of all that makes it, and built only once."""
 
 import hashlib
+import io
 import os
 import subprocess
+import tarfile
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,6 +24,17 @@ USUAL = next(iter(SUITES))
 GIVEN_ROOT_TREES = "KVMHOST_LAB_ROOT_TREE=debian:12,debian:13"
 OWN_HOSTS: Mapping[Distribution, str] = {"debian": "apt-host", "rhel": "dnf-host"}
 """The build contexts of hosts on a distribution's own image."""
+
+NETWORK_SCRIPTS = (
+    "initscripts-rhel8/network-scripts/*",
+    "initscripts-rhel8/etc/rc.d/init.d/functions",
+    "initscripts-rhel8/etc/rc.d/init.d/network",
+    "initscripts-rhel8/src/consoletype.c",
+    "initscripts-rhel8/src/usernetctl.c",
+    "openvswitch-rhel/rhel/etc_sysconfig_network-scripts_ifdown-ovs",
+    "openvswitch-rhel/rhel/etc_sysconfig_network-scripts_ifup-ovs",
+)
+"""What a machine with EL 8's network scripts is made of, below $LAB_NETWORK_SCRIPTS."""
 
 # What apt must know to reach the workstation's own package sources.
 APT_OPTIONS = ("Acquire::http", "Acquire::https", "Acquire::Check-", "Acquire::Retries")
@@ -62,7 +75,13 @@ def build_images(client: docker.DockerClient, progress: Progress, nodes: Iterabl
             return build("el-host", BASE=el_base, HOST=debian("host", USUAL))
         return build("el-machine", BASE=el_base, MACHINE=debian("machine", USUAL))
 
+    def el8() -> str:
+        scripts = _import_network_scripts(client)
+        return build("el8-machine", BASE=usual, MACHINE=el("machine"), SCRIPTS=scripts)
+
     def root(node: Node) -> str:
+        if node.network_backend == "ifcfg":
+            return el8()
         release = USUAL if node.image else node.release
         own = el(node.kind) if node.distribution == "rhel" else debian(node.kind, release)
         if node.image is None:
@@ -95,6 +114,30 @@ def needed_releases(nodes: Iterable[Node]) -> set[str]:
     """Return the releases of Debian that the images of these nodes start from."""
     own = {node.release for node in nodes if node.distribution == "debian" and not node.image}
     return own | {USUAL}
+
+
+def _import_network_scripts(client: docker.DockerClient) -> str:
+    """Make an image of what $LAB_NETWORK_SCRIPTS has for a machine, for a build to copy from.
+
+    Raises LabError when it has not all.
+    """
+    folder = Path(os.environ.get("LAB_NETWORK_SCRIPTS", ""))
+    paths = []
+    for pattern in NETWORK_SCRIPTS:
+        found = sorted(folder.glob(pattern))
+        if not found:
+            raise LabError(
+                f"LAB_NETWORK_SCRIPTS: no {folder / pattern}; the README says what it is"
+            )
+        paths += found
+    repository, tag = "kvmhost-lab/network-scripts", _digest(*_described(paths, folder))
+    if not _exists(client, f"{repository}:{tag}"):
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            for path in paths:
+                tar.add(path, path.relative_to(folder))
+        client.api.import_image_from_data(archive.getvalue(), repository=repository, tag=tag)
+    return f"{repository}:{tag}"
 
 
 def _build_root_tree(client: docker.DockerClient, progress: Progress, suite: str) -> str:
@@ -188,11 +231,14 @@ def _build(
 
 
 def _contents(context: Path) -> list[str]:
-    """Return what tells one build context from another: names, modes, contents."""
+    """Return what tells one build context from another."""
+    return _described(sorted(filter(Path.is_file, context.rglob("*"))), context)
+
+
+def _described(paths: Iterable[Path], folder: Path) -> list[str]:
+    """Return names, modes and contents of files below a folder."""
     return [
-        f"{path.relative_to(context)} {path.stat().st_mode:o} {path.read_text()}"
-        for path in sorted(context.rglob("*"))
-        if path.is_file()
+        f"{path.relative_to(folder)} {path.stat().st_mode:o} {path.read_text()}" for path in paths
     ]
 
 

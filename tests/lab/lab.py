@@ -53,6 +53,7 @@ RUNS_ON: dict[NetworkBackend, tuple[Distribution, tuple[str, ...]]] = {
     "ifupdown": ("debian", ("12", "13")),
     "netplan": ("debian", ("12", "13")),
     "networkmanager": ("rhel", ("9",)),
+    "ifcfg": ("rhel", ("8",)),
 }
 # A cluster has hosts of one release of one distribution, and of one kind of processor.
 CLUSTERS: dict[tuple[NodeKind, Distribution, str], str] = {
@@ -62,6 +63,7 @@ CLUSTERS: dict[tuple[NodeKind, Distribution, str], str] = {
     ("host", "debian", "13"): "debian13_containers",
     ("machine", "rhel", "9"): "el",
     ("host", "rhel", "9"): "el_containers",
+    ("machine", "rhel", "8"): "el8",
 }
 REPOSITORY_URL = "file:///srv/cloudstack"
 
@@ -70,8 +72,8 @@ REPOSITORY_URL = "file:///srv/cloudstack"
 class FleetSpec:
     """What is wanted: a machine for each network backend, and a number of container hosts.
 
-    A machine with NetworkManager is a stand-in for EL, and so are the `el_hosts`. The others run
-    Debian 12; `netplan:13` is a machine with netplan that runs Debian 13.
+    A machine with NetworkManager or ifcfg is a stand-in for EL, and so are the `el_hosts`. The
+    others run Debian 12; `netplan:13` is a machine with netplan that runs Debian 13.
     """
 
     name: str = "demo"
