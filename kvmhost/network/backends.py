@@ -8,12 +8,14 @@ from shlex import join, quote
 from kvmhost.network import ifcfg, ifupdown, netplan, networkmanager, ovs
 from kvmhost.network.change import Change, Present, Steps
 from kvmhost.network.files import File
-from kvmhost.network.interfaces import AddressWithPrefix, Devices, Interface, conflicts
+from kvmhost.network.interfaces import AddressWithPrefix, Devices, Interface, conflicts, first
 from kvmhost.network.model import Network
 from kvmhost.network.observed import differences, is_mended_by_links, mending
 from kvmhost.network.takeover import taken_over
 
 _SWITCH = "/etc/openvswitch/conf.db"
+_AT_MOST = "timeout --kill-after=10 {}"
+"""Ends a command that hangs after some seconds, such as one that an administrator has added."""
 
 
 @dataclass(frozen=True)
@@ -199,21 +201,19 @@ class Difference:
 
 
 def _ifupdown(difference: Difference) -> Way:
-    """ifdown(8) with the old files what changes, ifup(8) with the new."""
+    """ifdown(8) with the old files what changes, ifup(8) with the new.
+
+    On the way back ifup ignores errors: it would leave the stanza where any command fails, and the
+    interface's other stanzas too. ifdown does so anyway.
+    """
     before, after = difference.present.files, difference.after
-    if difference.files:
-        forth, back = ifupdown.changes(before, after), ifupdown.changes(after, before)
-    elif difference.is_mended_by_links:
-        forth = back = ifupdown.Changes((), ())
-    else:
-        forth = back = ifupdown.restart(after, difference.network.names)
+    also, devices = difference.unmended, difference.present.devices
+    forth = ifupdown.changes(before, after, also, devices)
+    back = ifupdown.changes(after, before, also, devices)
+    present = ifupdown.parse(before, devices)
     # ifdown deletes the VLAN interfaces that a bridge has for ports, with or without a stanza
     gone = {*forth.down} | {
-        port
-        for each in ifupdown.parse(before)
-        if each.name in forth.down
-        for port in each.ports
-        if "." in port
+        port for each in present if each.name in forth.down for port in each.ports if "." in port
     }
     existing = {link.get("ifname") for link in difference.present.addresses}
     made = [
@@ -221,14 +221,22 @@ def _ifupdown(difference: Difference) -> Way:
         for each in reversed(difference.network.interfaces)
         if each.name not in existing and each.kind != "ethernet" and not each.is_ovs_bridge
     ]
+    up_again = first(difference.management, back.up, present)
     return Way(
         forth=Steps(
-            leave=_each("ifdown --force", forth.down),
-            enter=difference.mend(without=gone) + difference.switching + _each("ifup", forth.up),
+            leave=_each("ifdown --force", map(quote, forth.down)),
+            enter=_delete(map(quote, sorted(difference.network.taken_over.interfaces)))
+            + difference.mend(without=gone)
+            + difference.switching
+            + _each("ifup", map(quote, forth.up)),
         ),
         back=Steps(
-            leave=_each("ifdown --force", back.down) + _delete(made),
-            enter=_each("ifup --force", back.up),
+            leave=_each(f"{_AT_MOST.format(60)} ifdown --force", map(quote, back.down))
+            + _delete(made),
+            # as long as networking.service gives them all
+            enter=_each(
+                f"{_AT_MOST.format(300)} ifup --force --ignore-errors", map(quote, up_again)
+            ),
         ),
         validate=f"ifquery --interfaces=./new{ifupdown.INTERFACES} --list --all\n",
     )
