@@ -243,28 +243,41 @@ def _ifupdown(difference: Difference) -> Way:
 
 
 def _netplan(difference: Difference) -> Way:
-    """netplan-apply(8), and what systemd-networkd leaves as it is.
+    """What `netplan apply` does and is of use here, and what systemd-networkd leaves as it is.
 
-    It takes a device that exists as it finds it, and makes one that was deleted only when it
-    is restarted itself. netplan fails on what Open vSwitch has in another place or with another
-    tag. The way back does without `netplan apply`, which would take several times as long.
+    networkd takes a device that exists as it finds it, and makes one that was deleted only when
+    it is restarted itself. netplan fails on what Open vSwitch has in another place or with
+    another tag. `netplan apply` itself takes several times as long, and fails on a host that is
+    busy; it also sets up virtual functions, 802.1X and regulatory domains, which stay as they are.
     """
-    before, after = difference.present.files, difference.after
-    gone = netplan.outdated(before, after)
+    before, after, devices = difference.present.files, difference.after, difference.present.devices
+    network = difference.network
+    gone = netplan.outdated(before, after, devices)
+    openvswitch = netplan.has_openvswitch(after)
     restart = "systemctl restart systemd-networkd.service\n"
     return Way(
         forth=Steps(
+            leave=netplan.STOP_NETWORKMANAGER,
             enter=_delete(gone)
             + difference.mend(without=gone)
             + difference.switching
-            + "netplan apply\n"
+            + _each("ovs-vsctl --if-exists del-br", netplan.dropped(before, after))
+            + (netplan.GIVE_OPENVSWITCH_TIME if openvswitch else "")
+            + netplan.GENERATE
+            + netplan.SEE_DEVICES
+            + (netplan.START_OPENVSWITCH if openvswitch else "")
             + restart
+            + _forget(netplan.in_networkd({}, network.claims))
+            + netplan.START_NETWORKMANAGER,
         ),
         back=Steps(
-            enter=_delete(netplan.outdated(after, before))
-            + "netplan generate\nsystemctl daemon-reload\n"
-            + netplan.START_OPENVSWITCH
+            leave=netplan.STOP_NETWORKMANAGER,
+            enter=_delete(netplan.outdated(after, before, devices))
+            + netplan.GENERATE
+            + netplan.SEE_DEVICES
             + restart
+            + _forget(netplan.in_networkd(before, network.claims, devices))
+            + netplan.START_NETWORKMANAGER,
         ),
         validate=(
             "mkdir -p check/etc/netplan\n"
@@ -272,7 +285,7 @@ def _netplan(difference: Difference) -> Way:
             "cp -a new/etc/netplan/. check/etc/netplan/ || true\n"
             "netplan generate --root-dir check\n"
         ),
-        boot="netplan generate\n",
+        boot="netplan generate\n" + netplan.SEE_DEVICES,
     )
 
 
@@ -343,6 +356,22 @@ def _delete(names: Iterable[str]) -> str:
 
 def _if_exists(interface: str, command: str) -> str:
     return f"if [ -e /sys/class/net/{interface} ]; then {command}; fi\n"
+
+
+def _forget(files: Mapping[str, Collection[str]]) -> str:
+    """Have NetworkManager begin anew with devices, and find none with addresses of networkd's.
+
+    `files` are those of which networkd has one for each device that is its own.
+    """
+    steps = "".join(
+        f"    if [ -e /sys/class/net/{name} ]; then\n"
+        f'        rm -f "/run/NetworkManager/devices/$(cat /sys/class/net/{name}/ifindex)"\n'
+        f"        if {' && '.join(f'[ ! -e {path} ]' for path in paths)}; then "
+        f"ip address flush dev {name}; fi\n"
+        "    fi\n"
+        for name, paths in files.items()
+    )
+    return f"if [ -e networkmanager ]; then\n{steps}fi\n"
 
 
 def _each(command: str, names: Iterable[str]) -> str:
