@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from shlex import join, quote
 
-from kvmhost.network import ifcfg, ifupdown, netplan, networkmanager, ovs
+from kvmhost.network import ifcfg, ifupdown, netplan, networkmanager, ovs, profiles
 from kvmhost.network.change import Change, Present, Steps
 from kvmhost.network.files import File
 from kvmhost.network.interfaces import AddressWithPrefix, Devices, Interface, conflicts, first
@@ -291,10 +291,12 @@ def _netplan(difference: Difference) -> Way:
 
 def _networkmanager(difference: Difference) -> Way:
     """nmcli(1) ends with the old profiles what goes, and activates the new ones."""
-    before, after = difference.present.files, difference.after
-    forth = networkmanager.changes(before, after, difference.unmended)
-    back = networkmanager.changes(after, before, difference.unmended)
-    reload = "nmcli general reload conf\nnmcli connection reload\n"
+    before, after, present = difference.present.files, difference.after, difference.present
+    active = profiles.active(before, present.addresses)
+    unmended, devices = difference.unmended, present.devices
+    forth = networkmanager.changes(before, after, unmended, devices, active)
+    back = networkmanager.changes(after, before, unmended, devices, active, difference.management)
+    reload = "timeout 60 nmcli general reload conf\ntimeout 60 nmcli connection reload\n"
     return Way(
         forth=Steps(
             # nmcli fails on what is not active.
@@ -302,11 +304,12 @@ def _networkmanager(difference: Difference) -> Way:
             enter=difference.mend(without=forth.gone)
             + difference.switching
             + reload
-            + _nmcli("up", forth.up),
+            + _nmcli("up", forth.up)
+            + _tolerant(_nmcli("up", forth.late, wait=0)),
         ),
         back=Steps(
             leave=_nmcli("down", back.down) + _delete(back.gone),
-            enter=reload + _nmcli("up", back.up),
+            enter=reload + _nmcli("up", back.up) + _nmcli("up", back.late, wait=0),
         ),
         validate=networkmanager.VALIDATE
         + (networkmanager.VALIDATE_OPENVSWITCH if difference.network.ovs_bridge else ""),
@@ -378,8 +381,10 @@ def _each(command: str, names: Iterable[str]) -> str:
     return "".join(f"{command} {name}\n" for name in names)
 
 
-def _nmcli(verb: str, profiles: Iterable[tuple[str, str]]) -> str:
-    return "".join(f"nmcli --wait 30 connection {join((verb, *words))}\n" for words in profiles)
+def _nmcli(verb: str, found: Iterable[tuple[str, ...]], wait: int = 30) -> str:
+    """Run nmcli for each profile; its own limit counts from when NetworkManager has answered."""
+    command = f"timeout {wait + 30} nmcli --wait {wait} connection"
+    return "".join(f"{command} {join((verb, *words))}\n" for words in found)
 
 
 def _tolerant(commands: str) -> str:
