@@ -2,9 +2,8 @@
 
 from importlib import import_module
 
+from kvmhost.network.backends import BACKENDS
 from tests.unit.starting_points import StartingPoint
-
-BACKENDS = ("ifcfg",)
 
 
 def points() -> dict[tuple[str, str], StartingPoint]:
