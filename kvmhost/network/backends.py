@@ -324,15 +324,20 @@ def _ifcfg(difference: Difference) -> Way:
     back = ifcfg.changes(after, before, difference.unmended, devices, soonest=management)
     return Way(
         forth=Steps(
-            leave=_ifdown(forth),
+            leave=ifcfg.QUIETLY + _ifdown(forth),
             enter=difference.mend(without=forth.down)
             + difference.switching
             + _each("ovs-vsctl --if-exists del-br", forth.dropped)
+            + ifcfg.sysctls(before, after)
+            + ifcfg.QUIETLY
             + _each("ifup", forth.up),
         ),
         back=Steps(
-            leave=_ifdown(back),
-            enter=_each("ovs-vsctl --if-exists del-br", back.dropped) + _each("ifup", back.up),
+            leave=ifcfg.QUIETLY + _ifdown(back),
+            enter=_each("ovs-vsctl --if-exists del-br", back.dropped)
+            + ifcfg.sysctls(after, before)
+            + ifcfg.QUIETLY
+            + _each("ifup", back.up),
         ),
         validate=ifcfg.VALIDATE
         + (ifcfg.VALIDATE_OPENVSWITCH if difference.network.ovs_bridge else ""),

@@ -4,6 +4,10 @@ A file holds all that its interface needs, for Open vSwitch too: ifdown-ovs dele
 with it the fake bridges, whenever the network service stops, so that ifup-ovs has to make them
 anew at each start.
 
+With IPV6INIT=no the scripts configure no IPv6, but the kernel does: a bridge would have a
+link-local address, and take others from routers. So a file of sysctl.d(5) says which have no IPv6;
+udev applies it to each interface that appears (systemd's 99-systemd.rules).
+
 Sources: initscripts' sysconfig.txt, Open vSwitch's README.RHEL.rst, ovs-vsctl(8) and the guide's
 "Configure in RHEL or CentOS".
 """
@@ -31,7 +35,8 @@ from kvmhost.network.interfaces import (
 from kvmhost.network.model import Network
 
 DIRECTORY = "/etc/sysconfig/network-scripts"
-PATHS = tuple(f"{DIRECTORY}/{kind}-*" for kind in ("ifcfg", *ifcfg_routes.KINDS))
+SYSCTLS = "/etc/sysctl.d/60-cloudstack-network.conf"
+PATHS = (*(f"{DIRECTORY}/{kind}-*" for kind in ("ifcfg", *ifcfg_routes.KINDS)), SYSCTLS)
 
 VALIDATE = f"""\
 for file in new{DIRECTORY}/ifcfg-*; do
@@ -50,6 +55,8 @@ VALIDATE_OPENVSWITCH = f"""\
 }}
 """
 """Shell commands that refuse network scripts which do not know Open vSwitch."""
+QUIETLY = "export DEPRECATION_WARNING_ISSUED=true\n"
+"""A shell command after which ifup and ifdown do not say each time that they are deprecated."""
 
 _HEADER = "# CloudStack network (what stands here is overwritten)\n"
 # network-functions passes these over.
@@ -57,6 +64,7 @@ _IGNORED = re.compile(r".*(~|\.bak|\.old|\.orig|\.rpmnew|\.rpmorig|\.rpmsave|-ra
 _TRAILING = re.compile(r"\d*$")
 _PLAIN = re.compile(r"[\w.:/=%-]*")  # what needs no shell to be read
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.S)
+_NO_IPV6 = "net.ipv6.conf.{}.disable_ipv6 = 1\n"
 _HARDWARE = re.compile(r"HWADDR|MACADDR|BONDING_OPTS|ETHTOOL_.*|GVRP|REORDER_HDR|SUBCHANNELS")
 # What the model says, what says how a device that is ours comes up, and what DHCP alone heeds.
 _SAID = re.compile(
@@ -99,11 +107,13 @@ class Changes:
 def render(
     network: Network, existing: Mapping[str, str], devices: Devices = NO_DEVICES
 ) -> tuple[File, ...]:
-    """Render a file for each of our interfaces.
+    """Render a file for each of our interfaces, and one for the kernel.
 
     `existing` maps the paths on the host that match `PATHS` to their text.
     """
     rendered = _rendered(network)
+    bridges = (each for each in network.interfaces if each.kind == "bridge")
+    without_ipv6 = (_NO_IPV6.format(each.name) for each in bridges if not each.addresses)
     return (
         *(File(_path(name), _HEADER + _text(variables)) for name, variables in rendered.items()),
         *(
@@ -111,6 +121,7 @@ def render(
             for each in network.interfaces
             for kind, text in ifcfg_routes.render(each).items()
         ),
+        File(SYSCTLS, _HEADER + "".join(without_ipv6)),
     )
 
 
@@ -186,6 +197,21 @@ def changes(
             if starts(variables)
         ),
     )
+
+
+def sysctls(before: Mapping[str, str], after: Mapping[str, str]) -> str:
+    """Return the commands that have interfaces which stay heed another text of `SYSCTLS`."""
+    old, new = (_without_ipv6(files.get(SYSCTLS, "")) for files in (before, after))
+    default = "$(cat /proc/sys/net/ipv6/conf/default/disable_ipv6)"
+    commands = [
+        f"sysctl -e -q -w net.ipv6.conf.{name}.disable_ipv6={default}\n"
+        for name in sorted(old - new)
+    ]
+    return "".join(commands) + (f"sysctl -e -q -p {SYSCTLS}\n" if new - old else "")
+
+
+def _without_ipv6(text: str) -> set[str]:
+    return set(re.findall(r"^net\.ipv6\.conf\.(\S+)\.disable_ipv6 = 1$", text, re.M))
 
 
 def files(existing: Mapping[str, str]) -> dict[str, Variables]:

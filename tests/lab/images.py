@@ -116,8 +116,8 @@ def needed_releases(nodes: Iterable[Node]) -> set[str]:
     return own | {USUAL}
 
 
-def _import_network_scripts(client: docker.DockerClient) -> str:
-    """Make an image of what $LAB_NETWORK_SCRIPTS has for a machine, for a build to copy from.
+def given_network_scripts() -> tuple[Path, list[Path]]:
+    """Return the folder that $LAB_NETWORK_SCRIPTS names, and what a machine needs of its files.
 
     Raises LabError when it has not all.
     """
@@ -126,10 +126,14 @@ def _import_network_scripts(client: docker.DockerClient) -> str:
     for pattern in NETWORK_SCRIPTS:
         found = sorted(folder.glob(pattern))
         if not found:
-            raise LabError(
-                f"LAB_NETWORK_SCRIPTS: no {folder / pattern}; the README says what it is"
-            )
+            raise LabError(f"LAB_NETWORK_SCRIPTS: no {folder / pattern}; see the README")
         paths += found
+    return folder, paths
+
+
+def _import_network_scripts(client: docker.DockerClient) -> str:
+    """Make an image of the network scripts, for a build to copy from."""
+    folder, paths = given_network_scripts()
     repository, tag = "kvmhost-lab/network-scripts", _digest(*_described(paths, folder))
     if not _exists(client, f"{repository}:{tag}"):
         archive = io.BytesIO()

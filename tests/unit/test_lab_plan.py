@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from kvmhost.network.ifcfg import parse
 from tests.lab import fleet as fleet_module
 from tests.lab.containers import cable_subnet, definition, machine_mac, trunk
 from tests.lab.distributions import Distribution, group, own_images, root_trees
@@ -15,6 +16,7 @@ from tests.lab.images import (
     CONTEXTS,
     OWN_HOSTS,
     given_host_images,
+    given_network_scripts,
     needed_releases,
     sources_list,
 )
@@ -59,6 +61,7 @@ def test_a_node_is_of_the_release_that_is_asked_for() -> None:
         ("netplan:14", "netplan:14: netplan runs on release 12 or 13"),
         ("netplan:", "netplan runs on release 12 or 13"),
         ("networkmanager:13", "networkmanager runs on release 9"),
+        ("ifcfg:9", "ifcfg runs on release 8"),
         ("unmanaged", "no such network backend; there are ifupdown, netplan, networkmanager"),
     ],
 )
@@ -245,6 +248,26 @@ def test_ifupdown_machine_has_no_netplan(demo: Fleet) -> None:
         "\taddress 192.168.42.11/24",
         "\tgateway 192.168.42.1",
     ]
+
+
+def test_ifcfg_machine_has_the_files_of_an_installer() -> None:
+    fleet = plan(FleetSpec("demo", ("ifcfg",)))
+    files = network_files(fleet.node("kvm1"), fleet.gateway)
+    assert files["/etc/sysconfig/network"].content == "NETWORKING=yes\n"
+    uplink, management = parse({path: file.content for path, file in files.items()})
+    assert (uplink.name, uplink.addresses, uplink.starts) == ("eth0", (), True)
+    assert (management.parent, management.tag, management.starts) == ("eth0", 100, True)
+    assert management.addresses == (IPv4Interface("192.168.42.11/24"),)
+    assert management.gateways == (fleet.gateway,)
+
+
+@pytest.mark.parametrize("folder", ["", "/nowhere"])
+def test_network_scripts_that_are_not_there_are_asked_for(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAB_NETWORK_SCRIPTS", folder)
+    with pytest.raises(LabError, match=r"LAB_NETWORK_SCRIPTS: no .*network-scripts/.*README"):
+        given_network_scripts()
 
 
 def test_files_are_written_with_their_modes(tmp_path: Path) -> None:

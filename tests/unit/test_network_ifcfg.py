@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kvmhost.network.ifcfg import Changes, changes, parse, removed, render
+from kvmhost.network.ifcfg import SYSCTLS, Changes, changes, parse, removed, render, sysctls
 from kvmhost.network.interfaces import Interface
 from kvmhost.network.model import Network
 from tests.unit.network_examples import (
@@ -195,6 +195,41 @@ def test_other_files_of_our_interfaces_go_and_those_of_others_stay() -> None:
     files = after(network(), {**theirs, **of_ours})
     assert files.keys() == theirs.keys() | rendered(network()).keys()
     assert {path: files[path] for path in theirs} == theirs
+
+
+def without_ipv6(any_network: Network) -> list[str]:
+    """Return the interfaces that sysctl.d(5) is told to have no IPv6."""
+    _, *lines = rendered(any_network)[SYSCTLS].splitlines()
+    return [re.fullmatch(r"net\.ipv6\.conf\.(\w+)\.disable_ipv6 = 1", line)[1] for line in lines]  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({}, ["cloudbr0", "cloudbr1"]),
+        (ON_BRIDGE, ["cloudbr1"]),
+        ({**UNTAGGED, "bridges": {"cloudbr0": None}, "guest_label": "cloudbr0"}, []),
+        (OPENVSWITCH, ["cloudbr", "cloudbr0", "cloudbr1"]),
+    ],
+)
+def test_a_bridge_without_an_address_has_no_ipv6(
+    changed: dict[str, Any], expected: list[str]
+) -> None:
+    assert without_ipv6(network(**changed)) == expected
+
+
+def test_a_bridge_that_stays_loses_its_ipv6_and_gets_it_back() -> None:
+    on_mgmt0 = rendered(network(**OPENVSWITCH))
+    on_cloudbr0 = rendered(network(**{**OPENVSWITCH, **ON_BRIDGE}))
+    assert sysctls(on_mgmt0, on_mgmt0) == ""
+    given_back, applied = sysctls(on_mgmt0, on_cloudbr0).splitlines()
+    assert ".cloudbr0.disable_ipv6=$(cat " in given_back
+    assert applied == f"sysctl -e -q -p {SYSCTLS}"
+    assert sysctls({}, on_mgmt0) == f"{applied}\n"
+    assert [line.partition("=")[0] for line in sysctls(on_mgmt0, {}).splitlines()] == [
+        f"sysctl -e -q -w net.ipv6.conf.{name}.disable_ipv6"
+        for name in ("cloudbr", "cloudbr0", "cloudbr1")
+    ]
 
 
 def test_a_bridge_of_an_earlier_network_goes() -> None:
