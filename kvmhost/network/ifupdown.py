@@ -117,23 +117,21 @@ def changes(
     return Changes(tuple(down), tuple(up))
 
 
-def _restarted(
-    names: Set[str], interfaces: Sequence[Interface], defined: Set[str]
-) -> frozenset[str]:
+def _restarted(names: Set[str], existing: Sequence[Interface], defined: Set[str]) -> frozenset[str]:
     """Add what has to be restarted with the named interfaces.
 
     ifenslave takes down the NICs of a bond that goes, and bridge-utils deletes the VLAN interfaces
     that a bridge has for ports; a bond that comes takes no NIC whose own stanza says bond-master.
     """
-    restarted = with_all_above(names, interfaces)
+    restarted = with_all_above(names, existing)
     ports = {
         port
-        for each in interfaces
+        for each in existing
         if each.name in restarted
         for port in each.ports
         if port in defined and (each.kind == "bond" or "." in port)
     }
-    return restarted if ports <= restarted else _restarted(restarted | ports, interfaces, defined)
+    return restarted if ports <= restarted else _restarted(restarted | ports, existing, defined)
 
 
 def _with_aliases(found: Definitions, devices: Devices) -> tuple[Interface, ...]:

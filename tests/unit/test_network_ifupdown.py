@@ -750,23 +750,22 @@ def test_what_was_put_below_our_block_is_said_of_its_last_interface() -> None:
     assert rendered(network(), again) == again
 
 
-def test_the_way_back_begins_with_what_carries_the_management_address() -> None:
+@pytest.mark.parametrize("address", ["192.168.42.11", "192.168.42.77"])
+def test_the_way_back_begins_with_what_carries_the_management_address(address: str) -> None:
     before = {
-        INTERFACES: "auto eth1\niface eth1 inet dhcp\nauto eth0.100\niface eth0.100 inet static\n"
-        " address 192.168.42.11/24\n gateway 192.168.42.1\nauto eth0\niface eth0 inet manual\n"
+        INTERFACES: "auto eth1\niface eth1 inet dhcp\n metric 100\nauto eth0.100\n"
+        f"iface eth0.100 inet static\n address {address}/24\n"
+        " gateway 192.168.42.1\nauto eth0\niface eth0 inet manual\n"
     }
-    links = [
-        {"ifname": name, "mtu": 1500, "flags": ["UP"], "addr_info": []} for name in ("eth0", "eth1")
+    links: list[dict[str, Any]] = [
+        {"ifname": name, "mtu": 1500, "flags": ["UP"], "addr_info": [{"local": address}]}
+        for name, address in (("eth0", ""), ("eth1", "10.0.0.7"), ("eth0.100", address))
     ]
-    links.append(
-        {
-            "ifname": "eth0.100",
-            "mtu": 1500,
-            "flags": ["UP"],
-            "addr_info": [{"local": "192.168.42.11"}],
-        }
-    )
-    change = BACKENDS["ifupdown"].change(network(**BOND), Present(before, links))
+    routes = [
+        {"dst": "default", "dev": "eth1", "gateway": "10.0.0.1", "metric": 100},
+        {"dst": "default", "dev": "eth0.100", "gateway": "192.168.42.1"},
+    ]
+    change = BACKENDS["ifupdown"].change(network(**BOND), Present(before, links, routes))
     assert change is not None
     ups = [line.split()[-1] for line in change.back.enter.splitlines() if " ifup " in line]
     assert ups == ["eth0", "eth0.100", "eth1"]
