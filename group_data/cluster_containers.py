@@ -1,4 +1,4 @@
-"""The lab's container hosts: the same cluster, but for the network, which Docker has made."""
+"""The lab's container hosts of Debian 12: the same, but for the network, which is Docker's."""
 
 cluster = "cluster_containers"
 

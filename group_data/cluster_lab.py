@@ -1,4 +1,4 @@
-"""The lab's machines: the guide's example, VLANs 100, 200 and 300 on eth0."""
+"""The lab's machines of Debian 12: the guide's example, VLANs 100, 200 and 300 on eth0."""
 
 cluster = "cluster_lab"
 

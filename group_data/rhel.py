@@ -1,6 +1,10 @@
 """RHEL 8, 9 and 10 and their kin: how these distributions do things.
 
 EL 8 may keep its network scripts with network_backend = "ifcfg".
+
+Open vSwitch's packages have their version in their names, where CentOS's NFV SIG or Red Hat's Fast
+Datapath brings them: openvswitch_packages = ("openvswitch3.1",), and for EL 8's network scripts
+("openvswitch2.17", "network-scripts-openvswitch2.17").
 """
 
 # ID in /etc/os-release: RHEL, CentOS Stream, Rocky Linux, AlmaLinux, Oracle Linux

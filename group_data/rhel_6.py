@@ -5,6 +5,7 @@ releases = ("6",)
 package_manager = "yum"
 service_manager = "sysvinit"
 network_backend = "ifcfg"
+network_scripts_packages = ("bridge-utils", "initscripts")
 firewall_backend = "iptables"
 
 # guide, "Turn on NTP"

@@ -1,7 +1,8 @@
 """The lab's running fleet: $KVMHOST_LAB_FLEET, or else "demo".
 
-Groups: `debian` and `rhel` (stand-ins for EL), each with a cluster for its machines and one for
-its container hosts; `ubuntu` and `ubuntu_2204` where $LAB_IMAGES had the hosts made of those.
+Groups: `debian` and `rhel` (stand-ins for EL), each release with a cluster for its machines and
+one for its container hosts; `ubuntu` and `ubuntu_2204` where $LAB_IMAGES had the hosts made of
+those.
 """
 
 import os as _os
@@ -53,5 +54,10 @@ ubuntu_2204 = [(node.name, _data(node)) for node in _fleet.nodes if node.group =
 rhel = [(node.name, _data(node)) for node in _fleet.nodes if node.group == "rhel"]
 cluster_lab = [node.name for node in _fleet.nodes if node.cluster == "lab"]
 cluster_containers = [node.name for node in _fleet.nodes if node.cluster == "containers"]
+cluster_debian13 = [node.name for node in _fleet.nodes if node.cluster == "debian13"]
+cluster_debian13_containers = [
+    node.name for node in _fleet.nodes if node.cluster == "debian13_containers"
+]
 cluster_el = [node.name for node in _fleet.nodes if node.cluster == "el"]
+cluster_el8 = [node.name for node in _fleet.nodes if node.cluster == "el8"]
 cluster_el_containers = [node.name for node in _fleet.nodes if node.cluster == "el_containers"]

@@ -130,6 +130,14 @@ class Platform(Concern):
     network_backend: Literal["ifupdown", "netplan", "networkmanager", "ifcfg", "unmanaged"] = Field(
         description="what configures the network; unmanaged: bridges are left to the administrator"
     )
+    network_scripts_packages: tuple[StrictStr, ...] = Field(
+        default=("network-scripts",),
+        description="the packages of the network scripts, which network_backend ifcfg needs",
+    )
+    openvswitch_packages: tuple[StrictStr, ...] = Field(
+        default=(),
+        description="the packages of Open vSwitch; empty: the one named as its service",
+    )
     firewall_backend: Literal["ufw", "iptables", "firewalld", "unmanaged"] = Field(
         description="what holds the firewall's rules; unmanaged: the administrator opens the ports"
     )

@@ -5,21 +5,23 @@ from pyinfra.api import deploy
 from kvmhost import inventory
 from kvmhost.network.model import Network
 from kvmhost.operations import files, network, packages
+from kvmhost.settings import Platform
 
 _PACKAGES = {
     "ifupdown": ("bridge-utils", "ifupdown", "vlan"),
     "netplan": ("netplan.io",),
     "networkmanager": ("NetworkManager",),
-    "ifcfg": ("bridge-utils", "initscripts"),
 }
 _BOND_PACKAGES = {"ifupdown": ("ifenslave",)}
 """What a back end needs for a bond besides."""
 
 
-def needed(network: Network, backend: str) -> tuple[str, ...]:
-    """Name the packages that a back end needs for the network."""
+def needed(network: Network, platform: Platform) -> tuple[str, ...]:
+    """Name the packages that the platform's back end needs for the network."""
+    backend = platform.network_backend
+    packages = {**_PACKAGES, "ifcfg": platform.network_scripts_packages}
     bond = _BOND_PACKAGES.get(backend, ()) if network.bond else ()
-    return (*_PACKAGES[backend], *bond)
+    return (*packages[backend], *bond)
 
 
 @deploy("Native bridges")
@@ -31,7 +33,7 @@ def bridges_native() -> None:
         return
     packages.installed(
         name="Install what the network's back end needs",
-        packages=needed(settings.network, backend),
+        packages=needed(settings.network, settings.platform),
         platform=settings.platform,
     )
     files.absent(

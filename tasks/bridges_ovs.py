@@ -3,12 +3,20 @@
 from pyinfra.api import deploy
 
 from kvmhost import inventory, templates
+from kvmhost.network.model import Network
 from kvmhost.operations import files, modules, network, packages, services
-from tasks.bridges_native import needed
+from kvmhost.settings import Platform
+from tasks import bridges_native
 
 OPENVSWITCH = {"apt": "openvswitch-switch", "dnf": "openvswitch", "yum": "openvswitch"}
-"""The name of Open vSwitch's package, and of its service, by package manager."""
+"""The name of Open vSwitch's service, and as a rule of its package, by package manager."""
 MODULES = "/etc/modprobe.d/cloudstack-openvswitch.conf"
+
+
+def needed(network: Network, platform: Platform) -> tuple[str, ...]:
+    """Name the packages of Open vSwitch, and those that the platform's back end needs."""
+    openvswitch = platform.openvswitch_packages or (OPENVSWITCH[platform.package_manager],)
+    return (*openvswitch, *bridges_native.needed(network, platform))
 
 
 @deploy("Open vSwitch")
@@ -18,15 +26,14 @@ def bridges_ovs() -> None:
     backend = settings.platform.network_backend
     if settings.network.bridge_type != "openvswitch" or backend == "unmanaged":
         return
-    openvswitch = OPENVSWITCH[settings.platform.package_manager]
     packages.installed(
         name="Install Open vSwitch",
-        packages=(openvswitch, *needed(settings.network, backend)),
+        packages=needed(settings.network, settings.platform),
         platform=settings.platform,
     )
     services.enabled(
         name="Run Open vSwitch",
-        service=openvswitch,
+        service=OPENVSWITCH[settings.platform.package_manager],
         platform=settings.platform,
     )
     network.configured(

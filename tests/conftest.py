@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -13,14 +14,21 @@ from tests.runs import Run, pyinfra
 
 FLEET = "test"
 SPEC = lab.FleetSpec(
-    name=FLEET, machines=("ifupdown", "netplan", "networkmanager"), hosts=4, el_hosts=2
+    name=FLEET,
+    machines=("ifupdown", "netplan:13", "networkmanager"),
+    hosts=3,
+    el_hosts=2,
+    debian13_hosts=1,
 )
+if os.environ.get("LAB_NETWORK_SCRIPTS"):
+    SPEC = replace(SPEC, machines=(*SPEC.machines, "ifcfg"))
 
 
 @pytest.fixture(scope="session")
 def fleet() -> Iterator[Fleet]:
-    """A machine for each network back end, four Debian container hosts and two stand-ins for EL.
+    """A machine for each network back end, and container hosts: four of Debian, two for EL.
 
+    One machine and one container host run Debian 13.
     KVMHOST_LAB_KEEP=1 leaves them up afterwards.
     """
     yield lab.up(SPEC)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from shlex import join, quote
 
-from kvmhost.network import ifcfg, ifupdown, netplan, networkmanager, ovs
+from kvmhost.network import ifcfg, ifupdown, netplan, networkmanager, ovs, profiles
 from kvmhost.network.change import Change, Present, Steps
 from kvmhost.network.files import File
 from kvmhost.network.interfaces import AddressWithPrefix, Devices, Interface, conflicts, first
@@ -242,28 +242,41 @@ def _ifupdown(difference: Difference) -> Way:
 
 
 def _netplan(difference: Difference) -> Way:
-    """netplan-apply(8), and what systemd-networkd leaves as it is.
+    """What `netplan apply` does and is of use here, and what systemd-networkd leaves as it is.
 
-    It takes a device that exists as it finds it, and makes one that was deleted only when it
-    is restarted itself. netplan fails on what Open vSwitch has in another place or with another
-    tag. The way back does without `netplan apply`, which would take several times as long.
+    networkd takes a device that exists as it finds it, and makes one that was deleted only when
+    it is restarted itself. netplan fails on what Open vSwitch has in another place or with
+    another tag. `netplan apply` itself takes several times as long, and fails on a host that is
+    busy; it also sets up virtual functions, 802.1X and regulatory domains, which stay as they are.
     """
-    before, after = difference.present.files, difference.after
-    gone = netplan.outdated(before, after)
+    before, after, devices = difference.present.files, difference.after, difference.present.devices
+    network = difference.network
+    gone = netplan.outdated(before, after, devices)
+    openvswitch = netplan.has_openvswitch(after)
     restart = "systemctl restart systemd-networkd.service\n"
     return Way(
         forth=Steps(
+            leave=netplan.STOP_NETWORKMANAGER,
             enter=_delete(gone)
             + difference.mend(without=gone)
             + difference.switching
-            + "netplan apply\n"
+            + _each("ovs-vsctl --if-exists del-br", netplan.dropped(before, after))
+            + (netplan.GIVE_OPENVSWITCH_TIME if openvswitch else "")
+            + netplan.GENERATE
+            + netplan.SEE_DEVICES
+            + (netplan.START_OPENVSWITCH if openvswitch else "")
             + restart
+            + _forget(netplan.in_networkd({}, network.claims))
+            + netplan.START_NETWORKMANAGER,
         ),
         back=Steps(
-            enter=_delete(netplan.outdated(after, before))
-            + "netplan generate\nsystemctl daemon-reload\n"
-            + netplan.START_OPENVSWITCH
+            leave=netplan.STOP_NETWORKMANAGER,
+            enter=_delete(netplan.outdated(after, before, devices))
+            + netplan.GENERATE
+            + netplan.SEE_DEVICES
             + restart
+            + _forget(netplan.in_networkd(before, network.claims, devices))
+            + netplan.START_NETWORKMANAGER,
         ),
         validate=(
             "mkdir -p check/etc/netplan\n"
@@ -271,16 +284,18 @@ def _netplan(difference: Difference) -> Way:
             "cp -a new/etc/netplan/. check/etc/netplan/ || true\n"
             "netplan generate --root-dir check\n"
         ),
-        boot="netplan generate\n",
+        boot="netplan generate\n" + netplan.SEE_DEVICES,
     )
 
 
 def _networkmanager(difference: Difference) -> Way:
     """nmcli(1) ends with the old profiles what goes, and activates the new ones."""
-    before, after = difference.present.files, difference.after
-    forth = networkmanager.changes(before, after, difference.unmended)
-    back = networkmanager.changes(after, before, difference.unmended)
-    reload = "nmcli general reload conf\nnmcli connection reload\n"
+    before, after, present = difference.present.files, difference.after, difference.present
+    active = profiles.active(before, present.addresses)
+    unmended, devices = difference.unmended, present.devices
+    forth = networkmanager.changes(before, after, unmended, devices, active)
+    back = networkmanager.changes(after, before, unmended, devices, active, difference.management)
+    reload = "timeout 60 nmcli general reload conf\ntimeout 60 nmcli connection reload\n"
     return Way(
         forth=Steps(
             # nmcli fails on what is not active.
@@ -288,11 +303,12 @@ def _networkmanager(difference: Difference) -> Way:
             enter=difference.mend(without=forth.gone)
             + difference.switching
             + reload
-            + _nmcli("up", forth.up),
+            + _nmcli("up", forth.up)
+            + _tolerant(_nmcli("up", forth.late, wait=0)),
         ),
         back=Steps(
             leave=_nmcli("down", back.down) + _delete(back.gone),
-            enter=reload + _nmcli("up", back.up),
+            enter=reload + _nmcli("up", back.up) + _nmcli("up", back.late, wait=0),
         ),
         validate=networkmanager.VALIDATE
         + (networkmanager.VALIDATE_OPENVSWITCH if difference.network.ovs_bridge else ""),
@@ -344,12 +360,30 @@ def _if_exists(interface: str, command: str) -> str:
     return f"if [ -e /sys/class/net/{interface} ]; then {command}; fi\n"
 
 
+def _forget(files: Mapping[str, Collection[str]]) -> str:
+    """Have NetworkManager begin anew with devices, and find none with addresses of networkd's.
+
+    `files` are those of which networkd has one for each device that is its own.
+    """
+    steps = "".join(
+        f"    if [ -e /sys/class/net/{name} ]; then\n"
+        f'        rm -f "/run/NetworkManager/devices/$(cat /sys/class/net/{name}/ifindex)"\n'
+        f"        if {' && '.join(f'[ ! -e {path} ]' for path in paths)}; then "
+        f"ip address flush dev {name}; fi\n"
+        "    fi\n"
+        for name, paths in files.items()
+    )
+    return f"if [ -e networkmanager ]; then\n{steps}fi\n"
+
+
 def _each(command: str, names: Iterable[str]) -> str:
     return "".join(f"{command} {name}\n" for name in names)
 
 
-def _nmcli(verb: str, profiles: Iterable[tuple[str, str]]) -> str:
-    return "".join(f"nmcli --wait 30 connection {join((verb, *words))}\n" for words in profiles)
+def _nmcli(verb: str, found: Iterable[tuple[str, ...]], wait: int = 30) -> str:
+    """Run nmcli for each profile; its own limit counts from when NetworkManager has answered."""
+    command = f"timeout {wait + 30} nmcli --wait {wait} connection"
+    return "".join(f"{command} {join((verb, *words))}\n" for words in found)
 
 
 def _tolerant(commands: str) -> str:

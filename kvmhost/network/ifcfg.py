@@ -45,7 +45,7 @@ done
 """Shell commands that accept the files below ./new, and what is to read them."""
 VALIDATE_OPENVSWITCH = f"""\
 [ -x {DIRECTORY}/ifup-ovs ] || {{
-    echo "{DIRECTORY} has no ifup-ovs: install what openvswitch has for the network scripts" >&2
+    echo "{DIRECTORY} has no ifup-ovs: name its package in openvswitch_packages" >&2
     exit 1
 }}
 """

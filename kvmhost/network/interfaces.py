@@ -55,9 +55,10 @@ class Interface:
     `gateway_by_dhcp` says the same of one that a lease brings. `starts` is whether the interface
     starts by itself, with the host or with its NIC.
 
-    What the definition says besides is in `hardware` and `options`: `hardware` goes for the
-    device, whoever has the address (a MAC address, offloads, what makes a bond of it), `options`
-    may need the address (a command, a rule). `own` is a definition that we have written.
+    What the definition says besides is in `hardware`, `options` and `addressing`: `hardware` goes
+    for the device, whoever has the address (a MAC address, offloads, what makes a bond of it),
+    `options` may need the address and names its interface (a command), `addressing` moves with the
+    address (a firewall's zone). `own` is a definition that we have written.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Interface:
     dns_search: tuple[str, ...] = ()
     hardware: Options = ()
     options: Options = ()
+    addressing: Options = ()
     starts: bool = True
     own: bool = field(default=False, compare=False)
 

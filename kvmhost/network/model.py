@@ -52,14 +52,15 @@ class TakenOver:
     """What a host's definitions say beside the settings, and keep saying in ours.
 
     `interfaces` names those of other names whose place ours take, such as vlan100 on eth0. The
-    routes and the name servers are the management interface's; `mtus`, in bytes, and `options`
-    are by the names of our interfaces. See `kvmhost.network.takeover`.
+    routes, the name servers and `addressing` are the management interface's; `mtus`, in bytes,
+    `hardware` and `options` are by the names of our interfaces. See `kvmhost.network.takeover`.
     """
 
     interfaces: frozenset[str] = frozenset()
     routes: tuple[Route, ...] = ()
     dns_servers: tuple[Address, ...] = ()
     dns_search: tuple[str, ...] = ()
+    addressing: Options = ()
     mtus: Mapping[str, int] = field(default_factory=dict)
     hardware: Mapping[str, Options] = field(default_factory=dict)
     options: Mapping[str, Options] = field(default_factory=dict)
@@ -190,6 +191,7 @@ class Network:
             addresses=(self.address,) if self.address6 is None else (self.address, self.address6),
             gateways=self.gateways,
             routes=kept.routes,
+            addressing=kept.addressing,
             dns_servers=self.dns_servers or kept.dns_servers,
             dns_search=self.dns_search or kept.dns_search,
         )

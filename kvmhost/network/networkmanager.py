@@ -11,31 +11,30 @@ Sources: nm-settings-keyfile(5), NetworkManager.conf(5), nm-openvswitch(7) and n
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
-from ipaddress import ip_address, ip_interface
-from pathlib import PurePosixPath
+from itertools import count
+from types import MappingProxyType
 from uuid import NAMESPACE_URL, uuid5
 
-from kvmhost.network import ifcfg
+from kvmhost.network import profile_interfaces, profiles
 from kvmhost.network.files import File
+from kvmhost.network.ifcfg_profiles import UNTRANSLATED
 from kvmhost.network.interfaces import (
     MIIMON,
     NO_DEVICES,
-    Address,
-    AddressWithPrefix,
     Devices,
     Interface,
-    Kind,
+    first,
     with_all_above,
 )
 from kvmhost.network.model import Network
+from kvmhost.network.profile_interfaces import METRIC, has_address
+from kvmhost.network.profiles import DIRECTORY, OWN, Profile
 
-DIRECTORY = "/etc/NetworkManager/system-connections"
 CONFIGURATION = "/etc/NetworkManager/conf.d/cloudstack.conf"
-# On EL 8 and 9 NetworkManager reads ifcfg files too.
-PATHS = (f"{DIRECTORY}/*", CONFIGURATION, *ifcfg.PATHS)
+PATHS = (*profiles.PATHS, CONFIGURATION)
 
 _NAME, _PATH = "org.freedesktop.NetworkManager", "/org/freedesktop/NetworkManager"
 
@@ -60,28 +59,17 @@ fi
 
 _MODE = 0o600  # NetworkManager refuses a keyfile that others can read
 _HEADER = "# CloudStack network (what stands here is overwritten)\n"
-_OWN = f"{DIRECTORY}/cloudstack-"
-# NetworkManager passes these over: backups, temporary files, certificates.
-_IGNORED = re.compile(r".*(~|\.swpx?|\.pem|\.der|\.[A-Za-z0-9]{6})", re.I)
 # The highest: a profile that fits the uplink among other devices must not win over ours.
 _PRIORITY = "999"
-# What an earlier profile of the uplink says here is ours to say.
-_OURS = re.compile(
-    r"connection|match|ipv[46]|proxy|generic|ifcfg|(bridge|bond|team|ovs)-port|ovs-.*"
-)
 _VIRTUAL = {"vlan", "bridge", "bond"}
-_KINDS: dict[str, Kind] = {
-    "bond": "bond",
-    "vlan": "vlan",
-    "bridge": "bridge",
-    "ovs-bridge": "bridge",
-}
-_ALIASES = {"802-3-ethernet": "ethernet"}
-_LIST = re.compile(r"[;, ]+")
-_EVERYWHERE = ("0.0.0.0/0", "::/0")
-
-_Section = Mapping[str, str]
-_Profile = Mapping[str, _Section]
+# The entries of these lists have keys with numbers.
+_NUMBERED = ("route", "routing-rule")
+# How a bond of ours works, and looks at its NICs.
+_BY_MODEL = re.compile(r"mode|miimon|arp_.*")
+# What a written address leaves without a meaning.
+_OF_ROUTERS = re.compile(
+    r"method|never-default|ignore-auto-.*|dhcp-.*|ra-timeout|required-timeout|may-fail"
+)
 
 
 @dataclass(frozen=True)
@@ -89,45 +77,48 @@ class Changes:
     """Profiles as words for `nmcli connection`, such as ("uuid", "…"), each list in order.
 
     `down` is for the old files, of interfaces that end; `gone` names those of them that
-    NetworkManager makes, and so should have deleted by then. `up` is for the new files.
+    NetworkManager makes, and so should have deleted by then. `up` is for the new files, and so is
+    `late`: what starts by itself but was not active, and so is not to be waited for.
     """
 
-    down: tuple[tuple[str, str], ...]
-    gone: tuple[str, ...]
-    up: tuple[tuple[str, str], ...]
+    down: tuple[tuple[str, ...], ...] = ()
+    gone: tuple[str, ...] = ()
+    up: tuple[tuple[str, ...], ...] = ()
+    late: tuple[tuple[str, ...], ...] = ()
 
 
 def render(
     network: Network, existing: Mapping[str, str], devices: Devices = NO_DEVICES
 ) -> tuple[File, ...]:
-    """Render a profile for each of our interfaces, and what says which of them are generic.
+    """Render a profile for each of our interfaces, and what NetworkManager has to know of them.
 
     `existing` maps the paths on the host that match `PATHS` to their text. A present profile of
-    an interface hands its UUID on to ours, because others may refer to it; that of a NIC also
-    what makes it the device that it is, such as a MAC address or the options of a bond.
+    an interface hands its UUID on to ours, because others may refer to it.
 
-    Raises ValueError where NetworkManager cannot have the network as it is modelled.
+    Raises ValueError where NetworkManager cannot have the network as it is modelled, and where it
+    could not go back to what is there.
     """
-    profiles = _profiles(existing)
+    present = profiles.read(existing, devices)
+    _refuse(network, present)
     upper = {
         port: interface
         for interface in network.interfaces
         if not interface.is_ovs_bridge
         for port in interface.ports
     }
-    files = [
+    going = removed(network, existing, devices)
+    rendered = [
         File(
             _path(each.name),
-            _HEADER + _text(_rendered(each, upper.get(each.name), _present(each, profiles))),
+            _HEADER
+            + profiles.text(
+                _rendered(each, upper.get(each.name), _uuid(each.name, present, going))
+            ),
             _MODE,
         )
         for each in network.interfaces
     ]
-    if generic := [each.name for each in network.interfaces if each.is_ovs_bridge]:
-        matches = ",".join(f"interface-name:={name}" for name in generic)
-        device = {"match-device": matches, "managed": "1"}
-        files.append(File(CONFIGURATION, _HEADER + _text({"device-cloudstack": device})))
-    return tuple(files)
+    return *rendered, File(CONFIGURATION, _HEADER + profiles.text(_configuration(network)))
 
 
 def removed(
@@ -135,104 +126,155 @@ def removed(
 ) -> tuple[str, ...]:
     """Name the files that have to go: others of our interfaces, and ours of an earlier network.
 
-    A profile that fits the uplink among other devices stays, because ours wins over it.
+    A profile that fits the uplink among other devices stays, because ours wins over it; so does
+    one that does not start by itself, and what was made at runtime.
     """
     own = {_path(name) for name in network.names}
-    profiles = (
+    return tuple(
         path
-        for path, profile in _profiles(existing).items()
-        if path not in own and (path.startswith(_OWN) or _device(profile) in network.claims)
+        for profile in profiles.read(existing, devices)
+        if profile.is_persistent and own.isdisjoint(profile.paths)
+        if profile.is_own or (_is_of(network, profile) and (profile.counts or profile.is_elsewhere))
+        for path in profile.paths
     )
-    configuration = [CONFIGURATION] if network.ovs_bridge is None else []
-    return *profiles, *(path for path in configuration if path in existing)
 
 
 def parse(existing: Mapping[str, str], devices: Devices = NO_DEVICES) -> tuple[Interface, ...]:
-    """Read the interfaces that the keyfiles and ifcfg files define.
+    """Read the interfaces that are active, or start by themselves, in keyfiles and ifcfg files.
 
     A profile that names no device goes by its own name. Raises ValueError where an address or
     number is none.
     """
-    profiles = [profile for path, profile in _profiles(existing).items() if _is_keyfile(path)]
-    names = {_connection(profile).get("uuid", ""): _device(profile) for profile in profiles}
-    ports: dict[str, list[str]] = {}
-    for profile in profiles:
-        if controller := _controller(profile):
-            ports.setdefault(names.get(controller, controller), []).append(_device(profile))
-    return (
-        *(_interface(profile, names, ports) for profile in profiles),
-        *ifcfg.parse(existing),
-    )
+    return profile_interfaces.interfaces(profiles.in_effect(profiles.read(existing, devices)))
 
 
 def changes(
-    before: Mapping[str, str], after: Mapping[str, str], also: Set[str] = frozenset()
+    before: Mapping[str, str],
+    after: Mapping[str, str],
+    also: Set[str] = frozenset(),
+    devices: Devices = NO_DEVICES,
+    active: Mapping[str, str] = MappingProxyType({}),
+    soonest: Set[str] = frozenset(),
 ) -> Changes:
     """Say which profiles are to be activated on the way from one set of files to another.
 
     `also` names interfaces that are to be set up anew although their profiles stay. With each
-    interface goes what is built on it, and the ports of a bridge or bond go with it.
+    interface goes what is built on it, and the ports of a bridge or bond go with it. `active` has
+    the UUID of the profile that is active on each interface at present, and is empty where that is
+    not known; `soonest` names interfaces that come up before others.
     """
-    old, new = _definitions(before), _definitions(after)
-    lower = parse(before)
+    old, new = (profiles.in_effect(profiles.read(files, devices)) for files in (before, after))
+    lower, upper = profile_interfaces.interfaces(old), profile_interfaces.interfaces(new)
     differing = {name for name in old.keys() | new.keys() if old.get(name) != new.get(name)}
-    ended = [name for name in reversed(_order(lower)) if _types(old, name) - _types(new, name)]
+    restarted = _restarted(differing | also, (*lower, *upper))
+    ended = [name for name in reversed(_order(lower)) if _ends(old.get(name), new.get(name))]
+    order = [
+        (name, new[name])
+        for name in first(soonest, _order(upper), upper)
+        if name in restarted & new.keys()
+    ]
+    is_late = {
+        name: bool(active) and not profile.is_own and active.get(name) != profile.uuid
+        for name, profile in order
+    }
     return Changes(
-        down=tuple(words for name in ended for words in _words(old[name])),
-        gone=tuple(name for name in ended if _types(old, name) & _VIRTUAL),
-        up=_activated(_restarted(differing | also, (*lower, *parse(after))), after),
+        down=tuple(_words(name, old[name]) for name in ended),
+        gone=tuple(name for name in ended if old[name].type in _VIRTUAL),
+        up=tuple(_words(name, profile) for name, profile in order if not is_late[name]),
+        late=tuple(_words(name, profile) for name, profile in order if is_late[name]),
     )
 
 
 def _path(name: str) -> str:
-    return f"{_OWN}{name}.nmconnection"
+    return f"{OWN}{name}.nmconnection"
 
 
-def _present(interface: Interface, profiles: Mapping[str, _Profile]) -> _Profile:
-    """Find an interface's profile, ours if there are several."""
-    found = {path: each for path, each in profiles.items() if _device(each) == interface.name}
-    return found.get(_path(interface.name)) or next(iter(found.values()), {})
+def _is_of(network: Network, profile: Profile) -> bool:
+    return bool(profile.names) and network.claims.issuperset(profile.names)
 
 
-def _rendered(interface: Interface, upper: Interface | None, present: _Profile) -> _Profile:
+def _refuse(network: Network, present: Iterable[Profile]) -> None:
+    present = tuple(present)
+    for profile in present:
+        if profile.is_elsewhere and has_address(profile) and _is_of(network, profile):
+            raise ValueError(
+                f"{profile.names[0]} has its address from something else than NetworkManager "
+                f"(it is in {profile.paths[0]} only to be shown), and could not have it back: "
+                "make a profile of it."
+            )
+    in_effect = profiles.in_effect(present)
+    for name, profile in in_effect.items():
+        # our profile takes the place of what says so
+        controller = in_effect.get(profile.controller or "")
+        if name in network.names and controller and not _gives_way(network, controller):
+            raise ValueError(f"{profile.controller} has {name} as a port.")
+        if name in network.nics and profile.type in ("vlan", "bridge"):
+            raise ValueError(
+                f"{name} is a {profile.type} in {profile.paths[0]}: "
+                "an uplink is a NIC, a bond or a team."
+            )
+
+
+def _gives_way(network: Network, profile: Profile) -> bool:
+    return profile.is_own or _is_of(network, profile)
+
+
+def _uuid(name: str, present: Iterable[Profile], going: Collection[str]) -> str:
+    """Choose the UUID of our profile: that of an earlier one, if there is any.
+
+    What was made at runtime would win over a profile with the same one.
+    """
+    present = tuple(present)
+    path = _path(name)
+    earlier = [each.uuid for each in present if each.paths == (path,)]
+    earlier += [
+        each.uuid
+        for each in sorted(present, key=lambda each: not each.is_active)
+        if each.names == (name,)
+        if each.paths[0] in going or not (each.is_persistent or each.is_at_runtime)
+    ]
+    generated = (str(uuid5(NAMESPACE_URL, f"file://{path}{end}")) for end in ("", "#"))
+    taken = {each.uuid for each in present if each.is_at_runtime}
+    return next(uuid for uuid in (*earlier, *generated) if uuid not in taken)
+
+
+def _rendered(interface: Interface, upper: Interface | None, uuid: str) -> profiles.Sections:
     name = interface.name
-    uuid = _connection(present).get("uuid") or str(uuid5(NAMESPACE_URL, f"file://{_path(name)}"))
     connection = {
         "id": f"cloudstack-{name}",
         "uuid": uuid,
-        "type": interface.kind,
+        "type": _type(interface),
         "interface-name": name,
         "autoconnect-priority": _PRIORITY,
     }
-    sections: dict[str, _Section] = {"connection": connection}
-    if interface.kind == "ethernet":
-        connection["type"] = _type(present)
-        sections |= {key: section for key, section in present.items() if not _OURS.fullmatch(key)}
-        sections["ethernet"] = _without_mtu(present)
-    elif interface.kind == "bond":
-        sections["ethernet"] = _without_mtu(present)
+    sections: dict[str, dict[str, str]] = {"connection": connection}
+    if interface.mtu is not None and not interface.is_ovs_bridge:
+        sections["ethernet"] = {"mtu": str(interface.mtu)}
+    if interface.kind == "bond":
         sections["bond"] = {"mode": str(interface.bond_mode), "miimon": str(MIIMON)}
-    elif interface.is_ovs_bridge:
-        connection["type"] = "generic"
     elif interface.kind == "vlan":
         sections["vlan"] = {"id": str(interface.tag), "parent": str(interface.parent)}
-    else:
+    elif interface.kind == "bridge" and not interface.is_ovs_bridge:
         sections["bridge"] = _bridge(interface)
-    if interface.mtu is not None and not interface.is_ovs_bridge:
-        sections["ethernet"] = {**sections.get("ethernet", {}), "mtu": str(interface.mtu)}
     if upper is None:
         sections |= _addressing(interface)
     else:
         # The names before NetworkManager 1.46 hold for the later ones too.
         connection |= {"master": upper.name, "slave-type": upper.kind}
+    for key, value in _taken_over(interface):
+        _add(sections, interface, key, value)
     return sections
 
 
-def _without_mtu(present: _Profile) -> _Section:
-    return {key: value for key, value in present.get("ethernet", {}).items() if key != "mtu"}
+def _type(interface: Interface) -> str:
+    if interface.is_ovs_bridge:
+        return "generic"
+    if interface.kind == "ethernet":
+        return dict(interface.hardware).get("connection.type", "ethernet")
+    return interface.kind
 
 
-def _bridge(interface: Interface) -> _Section:
+def _bridge(interface: Interface) -> dict[str, str]:
     delay = interface.forward_delay
     if delay is not None and delay < 2:
         raise ValueError(
@@ -241,118 +283,113 @@ def _bridge(interface: Interface) -> _Section:
     return {"stp": "true" if interface.stp else "false", "forward-delay": str(delay)}
 
 
-def _addressing(interface: Interface) -> dict[str, _Section]:
+def _addressing(interface: Interface) -> dict[str, dict[str, str]]:
     if not interface.addresses:
         return {"ipv4": {"method": "disabled"}, "ipv6": {"method": "disabled"}}
-    sections: dict[str, dict[str, str]] = {
+    method6 = dict(interface.addressing).get("ipv6.method", "auto")
+    sections = {
         "ipv4": {"method": "manual"},
-        "ipv6": {"method": "manual" if interface.has_ipv6 else "auto"},
+        "ipv6": {"method": "manual" if interface.has_ipv6 else method6},
     }
-    for address in interface.addresses:
-        sections[f"ipv{address.version}"]["address1"] = str(address)
-    for gateway in interface.gateways:
-        sections[f"ipv{gateway.version}"]["gateway"] = str(gateway)
-    for version in (4, 6):
+    for version, section in ((4, sections["ipv4"]), (6, sections["ipv6"])):
+        for address in interface.addresses:
+            if address.version == version:
+                section["address1"] = str(address)
+        for gateway in interface.gateways:
+            if gateway.version == version:
+                section["gateway"] = str(gateway)
+        section["route-metric"] = str(METRIC)
+        routes = (each for each in interface.routes if each.destination.version == version)
+        for number, route in enumerate(routes, start=1):
+            metric = "" if route.metric is None else f",{route.metric}"
+            section[f"route{number}"] = f"{route.destination},{route.via}{metric}"
         servers = [str(server) for server in interface.dns_servers if server.version == version]
         if servers:
-            sections[f"ipv{version}"]["dns"] = ";".join(servers)
+            section["dns"] = ";".join(servers)
     if interface.dns_search:
         sections["ipv4"]["dns-search"] = ";".join(interface.dns_search)
-    return {**sections}
-
-
-def _text(profile: _Profile) -> str:
-    return "\n".join(
-        "".join((f"[{name}]\n", *(f"{key}={value}\n" for key, value in section.items())))
-        for name, section in profile.items()
-        if section
-    )
-
-
-def _is_keyfile(path: str) -> bool:
-    return path.startswith(f"{DIRECTORY}/")
-
-
-def _profiles(existing: Mapping[str, str]) -> dict[str, _Profile]:
-    """Read the profiles that NetworkManager reads, as a keyfile would have them."""
-    keyfiles = {
-        path: _sections(path, text)
-        for path, text in sorted(existing.items())
-        if _is_keyfile(path) and not _IGNORED.fullmatch(path)
-    }
-    translated = {
-        path: _translated(path, variables) for path, variables in ifcfg.files(existing).items()
-    }
-    return keyfiles | translated
-
-
-def _sections(path: str, text: str) -> _Profile:
-    sections: dict[str, dict[str, str]] = {"connection": {"id": PurePosixPath(path).name}}
-    section: dict[str, str] = {}
-    for line in map(str.strip, text.splitlines()):
-        if line.startswith("[") and line.endswith("]"):
-            section = sections.setdefault(_ALIASES.get(line[1:-1], line[1:-1]), {})
-        elif "=" in line and not line.startswith("#"):
-            key, _, value = line.partition("=")
-            section[key.strip()] = value.strip()
     return sections
 
 
-def _translated(path: str, variables: ifcfg.Variables) -> _Profile:
-    """Say in a keyfile's terms what matters of an ifcfg file: whose profile it is, and its MAC."""
-    connection = {
-        "id": variables.get("NAME") or f"System {PurePosixPath(path).name.removeprefix('ifcfg-')}",
-        "interface-name": ifcfg.device(path, variables),
-        "type": variables.get("TYPE", "").lower(),
-        "autoconnect": "true" if ifcfg.starts(variables) else "false",
+def _taken_over(interface: Interface) -> Iterator[tuple[str, str]]:
+    """Say what earlier profiles said besides, as far as it goes with the interface's kind."""
+    hardware = dict(interface.hardware)
+    earlier = hardware.get("connection.type", interface.kind)
+    is_as_found = interface.kind in ("ethernet", earlier)
+    is_same_mode = hardware.get("bond.mode", interface.bond_mode) == interface.bond_mode
+    for key, value in (*interface.hardware, *interface.options, *interface.addressing):
+        section, _, name = key.partition(".")
+        if key == "connection.type" or (section == earlier and not is_as_found):
+            continue
+        if interface.kind == section == "bond" and (
+            not is_same_mode
+            or _BY_MODEL.fullmatch(name)
+            or (name == "primary" and value not in interface.ports)
+        ):
+            continue
+        if section == "ipv6" and interface.has_ipv6 and _OF_ROUTERS.fullmatch(name):
+            continue
+        yield key, value
+
+
+def _add(sections: dict[str, dict[str, str]], interface: Interface, key: str, value: str) -> None:
+    """Add what an earlier profile said; raise ValueError if it has no place in ours."""
+    section_name, _, name = key.partition(".")
+    if section_name == UNTRANSLATED:
+        raise ValueError(
+            f"{interface.name} has {name} ({value}) in an ifcfg file, which is not carried over: "
+            f"make it a keyfile with `nmcli connection migrate`."
+        )
+    if name == "route-table" or key == "ipv4.method":
+        raise ValueError(
+            f"{interface.name} has {key} {value}, which keeps our default route from being "
+            "the host's: take it out."
+        )
+    section = sections.setdefault(section_name, {})
+    if name in _NUMBERED:
+        number = next(n for n in count(1) if f"{name}{n}" not in section)
+        section[f"{name}{number}"], _, options = (
+            value.partition(" ") if name == "route" else (value, "", "")
+        )
+        if options:
+            section[f"{name}{number}_options"] = options
+    elif name == "dns":
+        section[name] = ";".join((*filter(None, (section.get(name),)), value))
+    elif section.setdefault(name, value) != value:
+        raise ValueError(
+            f"{interface.name} would have {key} {section[name]} and {value}: only one can be had."
+        )
+
+
+def _configuration(network: Network) -> profiles.Sections:
+    """Say that profiles of the initrd give way to ours, and which bridges are NetworkManager's.
+
+    At its first start after a boot it keeps what the initrd has set up, and a bond or bridge would
+    be without its NIC.
+    """
+    lower = [each.name for each in network.interfaces if each.kind != "bridge"]
+    sections = {
+        "device-cloudstack-lower": {
+            "match-device": _matching(lower),
+            "keep-configuration": "no",
+            "allowed-connections": "except:origin:nm-initrd-generator",
+        }
     }
-    if "UUID" in variables:
-        connection["uuid"] = variables["UUID"]
-    addresses = {"mac-address": "HWADDR", "cloned-mac-address": "MACADDR"}
-    options = (option.partition("=") for option in variables.get("BONDING_OPTS", "").split())
-    profile = {
-        "connection": connection,
-        "ethernet": {key: variables[name] for key, name in addresses.items() if name in variables},
-        "bond": {key: value for key, _, value in options},
-        "ifcfg": variables,
-    }
-    return {name: section for name, section in profile.items() if section}
+    if generic := [each.name for each in network.interfaces if each.is_ovs_bridge]:
+        sections["device-cloudstack"] = {"match-device": _matching(generic), "managed": "1"}
+    return sections
 
 
-def _definitions(existing: Mapping[str, str]) -> dict[str, tuple[_Profile, ...]]:
-    found: dict[str, tuple[_Profile, ...]] = {}
-    for profile in _profiles(existing).values():
-        name = _device(profile)
-        found[name] = (*found.get(name, ()), profile)
-    return found
+def _matching(names: Iterable[str]) -> str:
+    return ",".join(f"interface-name:={name}" for name in names)
 
 
-def _connection(profile: _Profile) -> _Section:
-    return profile.get("connection", {})
+def _words(name: str, profile: Profile) -> tuple[str, ...]:
+    return ("uuid", profile.uuid, *(() if profile.is_bound else ("ifname", name)))
 
 
-def _type(profile: _Profile) -> str:
-    type_ = _connection(profile).get("type", "ethernet")
-    return _ALIASES.get(type_, type_) or "ethernet"
-
-
-def _types(definitions: Mapping[str, tuple[_Profile, ...]], name: str) -> set[str]:
-    return {_type(profile) for profile in definitions.get(name, ())}
-
-
-def _device(profile: _Profile) -> str:
-    connection = _connection(profile)
-    return connection.get("interface-name") or connection["id"]
-
-
-def _controller(profile: _Profile) -> str | None:
-    connection = _connection(profile)
-    return connection.get("controller") or connection.get("master")
-
-
-def _words(profiles: Iterable[_Profile]) -> Iterator[tuple[str, str]]:
-    for connection in map(_connection, profiles):
-        yield ("uuid", connection["uuid"]) if "uuid" in connection else ("id", connection["id"])
+def _ends(old: Profile | None, new: Profile | None) -> bool:
+    return old is not None and (new is None or new.type != old.type)
 
 
 def _order(interfaces: Iterable[Interface]) -> tuple[str, ...]:
@@ -378,86 +415,3 @@ def _restarted(names: Set[str], interfaces: Iterable[Interface]) -> frozenset[st
     found = with_all_above(names, interfaces)
     ports = {port for each in interfaces if each.name in found for port in each.ports}
     return found if ports <= found else _restarted(found | ports, interfaces)
-
-
-def _activated(names: frozenset[str], existing: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    definitions = _definitions(existing)
-    starting = {
-        name: [each for each in profiles if _connection(each).get("autoconnect") != "false"]
-        for name, profiles in definitions.items()
-    }
-    return tuple(
-        words
-        for name in _order(parse(existing))
-        if name in names
-        for words in _words(starting.get(name, ())[:1])
-    )
-
-
-def _interface(
-    profile: _Profile, names: Mapping[str, str], ports: Mapping[str, Iterable[str]]
-) -> Interface:
-    name, type_ = _device(profile), _type(profile)
-    vlan, bridge = profile.get("vlan", {}), profile.get("bridge", {})
-    ipv4, ipv6 = profile.get("ipv4", {}), profile.get("ipv6", {})
-    parent = vlan.get("parent")
-    is_bridge = type_ == "bridge"
-    return Interface(
-        name=name,
-        kind=_KINDS.get(type_, "ethernet"),
-        parent=None if parent is None else names.get(parent, parent),
-        tag=_number(vlan.get("id")),
-        ports=tuple(sorted(ports.get(name, ()))),
-        bond_mode=profile.get("bond", {}).get("mode"),
-        stp=bridge.get("stp") not in ("false", "0", "no") if is_bridge else None,
-        forward_delay=_number(bridge.get("forward-delay")),
-        mtu=_number(profile.get("ethernet", {}).get("mtu")),
-        dhcp=_has_dhcp(profile),
-        addresses=tuple(address for ip in (ipv4, ipv6) for address, _ in _addresses(ip)),
-        gateways=tuple(gateway for ip in (ipv4, ipv6) for gateway in _gateways(ip)),
-        dns_servers=tuple(
-            ip_address(server) for ip in (ipv4, ipv6) for server in _values(ip.get("dns", ""))
-        ),
-        dns_search=tuple(
-            domain for ip in (ipv4, ipv6) for domain in _values(ip.get("dns-search", ""))
-        ),
-    )
-
-
-def _has_dhcp(profile: _Profile) -> bool:
-    ipv4, ipv6 = (profile.get(section, {}).get("method") for section in ("ipv4", "ipv6"))
-    # A profile that says nothing has IPv4 by DHCP, unless it is a port's.
-    return ipv4 == "auto" or ipv6 == "dhcp" or (ipv4 is None and _controller(profile) is None)
-
-
-def _addresses(ip: _Section) -> Iterator[tuple[AddressWithPrefix, str | None]]:
-    """Read "address1=10.0.0.2/24,10.0.0.1", and with ";" and an own field for the prefix."""
-    for key, value in ip.items():
-        if re.fullmatch(r"address(es)?\d*", key):
-            address, *rest = _values(value)
-            if "/" not in address and rest:
-                address = f"{address}/{rest.pop(0)}"
-            yield ip_interface(address), rest[0] if rest else None
-
-
-def _gateways(ip: _Section) -> Iterator[Address]:
-    routes = (_values(value) for key, value in ip.items() if re.fullmatch(r"routes?\d*", key))
-    texts = (
-        ip.get("gateway"),
-        *(gateway for _, gateway in _addresses(ip)),
-        *(
-            next_hop[0]
-            for destination, *next_hop in routes
-            if destination in _EVERYWHERE
-            if next_hop
-        ),
-    )
-    yield from (ip_address(text) for text in texts if text)
-
-
-def _values(text: str) -> list[str]:
-    return [value for value in _LIST.split(text) if value]
-
-
-def _number(text: str | None) -> int | None:
-    return None if text is None else int(text)

@@ -52,6 +52,7 @@ def taken_over(network: Network, found: Iterable[Interface], resolvers: Resolver
             routes=_unique(route for each in replaced for route in each.routes),
             dns_servers=servers or (resolvers.servers if leased else ()),
             dns_search=search or (resolvers.search if leased else ()),
+            addressing=_unique(option for each in replaced for option in each.addressing),
             mtus={successor.name: each.mtu for each, successor in kept if each.mtu is not None},
             hardware=_collected((successor.name, each.hardware) for each, successor in kept),
             options=_collected(

@@ -11,11 +11,10 @@ import pytest
 from tests.lab import guide, lab
 from tests.lab.distributions import Distribution
 from tests.lab.fleet import Fleet, Node
-from tests.runs import Run
+from tests.runs import ON_HOSTS, Run
 
 Deploy = Callable[..., Run]
 Hosts = tuple[Node, ...]
-ON_HOSTS = ("--limit", "cluster_containers", "--limit", "cluster_el_containers")
 # whoever reads rpm's database leaves a mark in its shared memory
 FILES = (
     "find /etc /var/lib/dpkg/status /var/lib/rpm /lib/systemd -type f ! -name '*.sqlite-shm' "
@@ -89,6 +88,13 @@ def test_a_dry_run_after_it_shows_nothing(hosts: Hosts, deploy: Deploy) -> None:
     dry = deploy("--dry", "--diff", "--json", *ON_HOSTS)
     assert dry.planned == {}
     assert "Will" not in dry.output
+
+
+def test_chronyd_ignores_nothing_of_its_file(hosts: Hosts) -> None:
+    for host in hosts:
+        log = host.run("journalctl --quiet --unit chrony --unit chronyd").stdout
+        assert "chronyd version" in log
+        assert "ignoring" not in log, host.name
 
 
 @pytest.mark.parametrize("change_detection", [(), ("-y",)], ids=["with detection", "with -y"])

@@ -10,7 +10,7 @@ import pytest
 from tests.lab import guide
 from tests.lab.fleet import DEADLINE, Fleet, Node, wait_until
 from tests.ports import PORTS, rules_before_refusal
-from tests.runs import Run
+from tests.runs import Run, limited_to
 
 Deploy = Callable[..., Run]
 Hosts = tuple[Node, ...]
@@ -19,7 +19,7 @@ Hosts = tuple[Node, ...]
 @pytest.fixture(scope="module")
 def hosts(fleet: Fleet, deploy: Deploy) -> Hosts:
     """Return the stand-ins, prepared."""
-    run = deploy("-y", "--limit", "cluster_el_containers")
+    run = deploy("-y", *limited_to("host", "rhel"))
     assert run.status == 0, run.output
     return tuple(host for host in fleet.hosts if host.distribution == "rhel")
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 from tests.lab import guide, lab
 from tests.lab.fleet import DEADLINE, Fleet, Node, wait_until
-from tests.runs import Run
+from tests.runs import Run, limited_to
 
 Deploy = Callable[..., Run]
-ON_HOSTS = ("--limit", "cluster_containers")
+ON_HOSTS = limited_to("host", "debian")
 
 # apt keeps its lock while this hook of it runs
 HOLD_APT_LOCK = (

@@ -3,15 +3,14 @@
 import argparse
 import os
 import sys
-from typing import get_args
 
 from docker.errors import DockerException
 
 from kvmhost.table import render
 from tests.lab import lab
-from tests.lab.fleet import Fleet, LabError, NetworkBackend
+from tests.lab.fleet import Fleet, LabError
 
-SYSTEMS = {"debian": "Debian", "rhel": "EL stand-in"}
+SYSTEMS = {"debian": "Debian {}", "rhel": "stand-in for EL {}"}
 
 
 def main() -> int:
@@ -40,19 +39,29 @@ def _parser() -> argparse.ArgumentParser:
     up = command("up", _up, "Bring the fleet up; what runs already stays.")
     up.add_argument(
         "--machines",
-        type=_backends,
+        type=_machines,
         default=("ifupdown", "netplan"),
-        metavar="BACKEND,...",
+        metavar="BACKEND[:RELEASE],...",
         help="a machine for each network backend (ifupdown, netplan, networkmanager: a stand-in "
-        "for EL); default: ifupdown,netplan",
+        "for EL, ifcfg: one for EL 8), of Debian 12 where no other release is named (netplan:13); "
+        "default: ifupdown,netplan",
     )
-    up.add_argument("--hosts", type=int, default=0, metavar="N", help="container hosts; default: 0")
+    up.add_argument(
+        "--hosts", type=int, default=0, metavar="N", help="container hosts of Debian 12; default: 0"
+    )
     up.add_argument(
         "--el-hosts",
         type=int,
         default=0,
         metavar="N",
         help="container hosts that stand in for EL; default: 0",
+    )
+    up.add_argument(
+        "--debian13-hosts",
+        type=int,
+        default=0,
+        metavar="N",
+        help="container hosts of Debian 13; default: 0",
     )
     command("down", _down, "Remove the fleet; the images stay.")
     command("status", _status, "Show the fleet's nodes.")
@@ -62,18 +71,24 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _backends(text: str) -> tuple[NetworkBackend, ...]:
-    backends = tuple(part for part in text.split(",") if part)
-    unknown = set(backends) - set(get_args(NetworkBackend)) | (set(backends) & {"unmanaged"})
-    if unknown:
-        raise argparse.ArgumentTypeError(
-            f"{', '.join(sorted(unknown))}: not ifupdown, netplan or networkmanager"
-        )
-    return backends  # type: ignore[return-value]  # just checked
+def _machines(text: str) -> tuple[str, ...]:
+    machines = tuple(part for part in text.split(",") if part)
+    for each in machines:
+        try:
+            lab.machine_of(each)
+        except LabError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+    return machines
 
 
 def _up(arguments: argparse.Namespace) -> None:
-    spec = lab.FleetSpec(arguments.fleet, arguments.machines, arguments.hosts, arguments.el_hosts)
+    spec = lab.FleetSpec(
+        arguments.fleet,
+        arguments.machines,
+        arguments.hosts,
+        arguments.el_hosts,
+        arguments.debian13_hosts,
+    )
     _print_table(lab.up(spec))
 
 
@@ -98,7 +113,7 @@ def _print_table(fleet: Fleet) -> None:
         (
             node.name,
             node.kind,
-            node.image or SYSTEMS[node.distribution],
+            node.image or SYSTEMS[node.distribution].format(node.release),
             node.network_backend,
             node.cluster,
             node.address,

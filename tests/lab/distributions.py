@@ -5,6 +5,9 @@ from typing import Literal
 Distribution = Literal["debian", "rhel"]
 """How packages come to a node; "rhel" is the lab's stand-in for EL, where no image is given."""
 
+SUITES = {"12": "bookworm", "13": "trixie"}
+"""The names in Debian's archive of the releases that the lab has, the usual one first."""
+
 _FAMILIES: dict[str, Distribution] = {
     "almalinux": "rhel",
     "centos": "rhel",
@@ -31,6 +34,19 @@ def own_images(text: str) -> dict[Distribution, str]:
             raise ValueError(f"{images[family]} and {image} would stand for the same hosts")
         images[family] = image
     return images
+
+
+def root_trees(text: str) -> dict[str, str]:
+    """Return the images that a list such as `debian:12,debian:13` names, by Debian's release.
+
+    The tag tells the release, as a number or a name; it is the usual one where it tells none.
+    """
+    trees = {}
+    for image in filter(None, map(str.strip, text.split(","))):
+        tag = _last_part(image)[1]
+        told = (each for each, suite in SUITES.items() if tag.startswith((each, suite)))
+        trees[next(told, next(iter(SUITES)))] = image
+    return trees
 
 
 def group(image: str) -> str:

@@ -26,9 +26,10 @@ DEADLINE = 1800
 FIRST_MACHINE = 11
 FIRST_HOST = 51
 FIRST_EL_HOST = 101
+FIRST_DEBIAN13_HOST = 151
 
 NodeKind = Literal["machine", "host"]
-NetworkBackend = Literal["ifupdown", "netplan", "networkmanager", "unmanaged"]
+NetworkBackend = Literal["ifupdown", "netplan", "networkmanager", "ifcfg", "unmanaged"]
 
 
 class LabError(Exception):
@@ -60,7 +61,8 @@ class Node:
     """A machine (own kernel) or a container host.
 
     `name` is the fully qualified name; `address` the management address with its prefix.
-    `image` is the distribution's own that the node is made of; None: the lab has made one.
+    `image` is the distribution's own that the node is made of; None: the lab has made one, of
+    the distribution's `release`.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Node:
     fleet: str
     cluster: str
     distribution: Distribution
+    release: str
     network_backend: NetworkBackend
     address: str
     ssh_port: int = 22

@@ -1,25 +1,40 @@
 """The lab's Docker images. Each is named by a hash of all that makes it, and built only once."""
 
 import hashlib
+import io
 import os
 import subprocess
+import tarfile
 import tempfile
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import docker
 from docker.errors import ImageNotFound
 
-from tests.lab.distributions import Distribution, own_images
+from tests.lab.distributions import SUITES, Distribution, own_images, root_trees
 from tests.lab.fleet import STATE, LabError, Node, NodeKind
 from tests.lab.progress import Progress
 
 CONTEXTS = Path(__file__).parent / "images"
-SUITE = "bookworm"
+USUAL = next(iter(SUITES))
+"""The Debian release of the chassis, with the machines' kernel, and of the stand-in for EL."""
 
+GIVEN_ROOT_TREES = "KVMHOST_LAB_ROOT_TREE=debian:12,debian:13"
 OWN_HOSTS: Mapping[Distribution, str] = {"debian": "apt-host", "rhel": "dnf-host"}
 """The build contexts of hosts on a distribution's own image."""
+
+NETWORK_SCRIPTS = (
+    "initscripts-rhel8/network-scripts/*",
+    "initscripts-rhel8/etc/rc.d/init.d/functions",
+    "initscripts-rhel8/etc/rc.d/init.d/network",
+    "initscripts-rhel8/src/consoletype.c",
+    "initscripts-rhel8/src/usernetctl.c",
+    "openvswitch-rhel/rhel/etc_sysconfig_network-scripts_ifdown-ovs",
+    "openvswitch-rhel/rhel/etc_sysconfig_network-scripts_ifup-ovs",
+)
+"""What a machine with EL 8's network scripts is made of, below $LAB_NETWORK_SCRIPTS."""
 
 # What apt must know to reach the workstation's own package sources.
 APT_OPTIONS = ("Acquire::http", "Acquire::https", "Acquire::Check-", "Acquire::Retries")
@@ -27,52 +42,53 @@ APT_OPTIONS = ("Acquire::http", "Acquire::https", "Acquire::Check-", "Acquire::R
 
 @dataclass(frozen=True)
 class Images:
-    """The names of the images that a fleet is made of.
-
-    `roots` has the root trees of the nodes, by their kind and distribution.
-    """
+    """The names of the images that a fleet is made of; `roots` has each node's root tree."""
 
     chassis: str
-    roots: Mapping[tuple[NodeKind, Distribution], str]
-
-    def of(self, node: Node) -> str:
-        """Return the image of the node's root tree."""
-        return self.roots[node.kind, node.distribution]
+    roots: Mapping[Node, str]
 
 
-def build_images(
-    client: docker.DockerClient,
-    progress: Progress,
-    distributions: Set[Distribution],
-    host_images: Mapping[Distribution, str],
-) -> Images:
-    """Build what these distributions' nodes need and is missing, and return the images' names.
-
-    host_images: images of the distributions' own, of which the container hosts are made.
-    """
-    root_tree = given_root_tree() or _build_root_tree(client, progress)
+def build_images(client: docker.DockerClient, progress: Progress, nodes: Iterable[Node]) -> Images:
+    """Build what these nodes need and is missing, and return the images' names."""
+    given = given_root_trees()
 
     def build(name: str, **parents: str) -> str:
         return _build(client, progress, name, parents)
 
-    base = build("base", ROOT_TREE=root_tree)
-    repository = build("repository", BASE=base)
-    chassis = build("chassis", BASE=base)
-    machine = build("machine", BASE=base, CHASSIS=chassis, REPOSITORY=repository)
-    host = build("host", BASE=base, REPOSITORY=repository)
-    roots: dict[tuple[NodeKind, Distribution], str] = {
-        ("machine", "debian"): machine,
-        ("host", "debian"): host,
-    }
-    if "rhel" in distributions:
+    def base(release: str) -> str:
+        tree = given.get(release) or _build_root_tree(client, progress, SUITES[release])
+        return build("base", ROOT_TREE=tree)
+
+    usual = base(USUAL)
+    repository = build("repository", BASE=usual)
+    chassis = build("chassis", BASE=usual)
+
+    def debian(kind: NodeKind, release: str) -> str:
+        if kind == "host":
+            return build("host", BASE=base(release), REPOSITORY=repository)
+        return build("machine", BASE=base(release), CHASSIS=chassis, REPOSITORY=repository)
+
+    def el(kind: NodeKind) -> str:
         el_repository = build("el-repository", REPOSITORY=repository)
-        el_base = build("el-base", BASE=base, REPOSITORY=el_repository)
-        roots["host", "rhel"] = build("el-host", BASE=el_base, HOST=host)
-        roots["machine", "rhel"] = build("el-machine", BASE=el_base, MACHINE=machine)
-    for distribution in distributions & host_images.keys():
-        stand_in, image = roots["host", distribution], host_images[distribution]
-        roots["host", distribution] = build(OWN_HOSTS[distribution], HOST=stand_in, IMAGE=image)
-    return Images(chassis, roots)
+        el_base = build("el-base", BASE=usual, REPOSITORY=el_repository)
+        if kind == "host":
+            return build("el-host", BASE=el_base, HOST=debian("host", USUAL))
+        return build("el-machine", BASE=el_base, MACHINE=debian("machine", USUAL))
+
+    def el8() -> str:
+        scripts = _import_network_scripts(client)
+        return build("el8-machine", BASE=usual, MACHINE=el("machine"), SCRIPTS=scripts)
+
+    def root(node: Node) -> str:
+        if node.network_backend == "ifcfg":
+            return el8()
+        release = USUAL if node.image else node.release
+        own = el(node.kind) if node.distribution == "rhel" else debian(node.kind, release)
+        if node.image is None:
+            return own
+        return build(OWN_HOSTS[node.distribution], HOST=own, IMAGE=node.image)
+
+    return Images(chassis, {node: root(node) for node in nodes})
 
 
 def given_host_images() -> dict[Distribution, str]:
@@ -86,22 +102,52 @@ def given_host_images() -> dict[Distribution, str]:
         raise LabError(f"LAB_IMAGES: {error}") from None
 
 
-def given_root_tree() -> str | None:
-    """Return the image to start from instead of a tree of this workstation's packages.
+def given_root_trees() -> dict[str, str]:
+    """Return the images to start from instead of trees of Debian's packages, by release.
 
-    $KVMHOST_LAB_ROOT_TREE names it, where images can be pulled: debian:12.
+    $KVMHOST_LAB_ROOT_TREE names them, where images can be pulled: debian:12,debian:13.
     """
-    return os.environ.get("KVMHOST_LAB_ROOT_TREE")
+    return root_trees(os.environ.get("KVMHOST_LAB_ROOT_TREE", ""))
 
 
-def _build_root_tree(client: docker.DockerClient, progress: Progress) -> str:
+def needed_releases(nodes: Iterable[Node]) -> set[str]:
+    """Return the releases of Debian that the images of these nodes start from."""
+    own = {node.release for node in nodes if node.distribution == "debian" and not node.image}
+    return own | {USUAL}
+
+
+def _import_network_scripts(client: docker.DockerClient) -> str:
+    """Make an image of what $LAB_NETWORK_SCRIPTS has for a machine, for a build to copy from.
+
+    Raises LabError when it has not all.
+    """
+    folder = Path(os.environ.get("LAB_NETWORK_SCRIPTS", ""))
+    paths = []
+    for pattern in NETWORK_SCRIPTS:
+        found = sorted(folder.glob(pattern))
+        if not found:
+            raise LabError(
+                f"LAB_NETWORK_SCRIPTS: no {folder / pattern}; the README says what it is"
+            )
+        paths += found
+    repository, tag = "kvmhost-lab/network-scripts", _digest(*_described(paths, folder))
+    if not _exists(client, f"{repository}:{tag}"):
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            for path in paths:
+                tar.add(path, path.relative_to(folder))
+        client.api.import_image_from_data(archive.getvalue(), repository=repository, tag=tag)
+    return f"{repository}:{tag}"
+
+
+def _build_root_tree(client: docker.DockerClient, progress: Progress, suite: str) -> str:
     """Make a minimal Debian tree from the package sources that the workstation itself uses."""
-    sources = _debian_sources()
+    sources = _debian_sources(suite)
     options = _apt_options()
-    name = f"kvmhost-lab/root-tree:{_digest(SUITE, sources, *options)}"
+    name = f"kvmhost-lab/root-tree:{_digest(suite, sources, *options)}"
     if _exists(client, name):
         return name
-    progress(f"building the root tree of Debian {SUITE}")
+    progress(f"building the root tree of Debian {suite}")
     # Not in /tmp, which may be memory.
     with tempfile.TemporaryDirectory(dir=STATE) as scratch:
         sources_list = Path(scratch, "sources.list")
@@ -109,7 +155,7 @@ def _build_root_tree(client: docker.DockerClient, progress: Progress) -> str:
         tree = Path(scratch, "tree.tar")
         command = ["mmdebstrap", "--quiet", "--variant=minbase"]
         command += [f"--aptopt={option}" for option in options]
-        command += [SUITE, str(tree), str(sources_list)]
+        command += [suite, str(tree), str(sources_list)]
         result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
         if result.returncode != 0:
             raise LabError(f"mmdebstrap failed:\n{result.stderr}")
@@ -118,18 +164,36 @@ def _build_root_tree(client: docker.DockerClient, progress: Progress) -> str:
     return name
 
 
-def _debian_sources() -> str:
-    """Return the lines of Debian itself in the workstation's apt sources."""
-    line = "deb $(REPO_URI) $(RELEASE) $(COMPONENT)"
+def _debian_sources(suite: str) -> str:
     wanted = ["Created-By: Packages", "Origin: Debian"]
-    sources = _output("apt-get", "indextargets", "--format", line, *wanted)
-    lines = [line for line in sources.splitlines() if f" {SUITE}" in line]
-    if not lines:
+    targets = _output(
+        "apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME) $(COMPONENT)", *wanted
+    )
+    sources = sources_list(targets, suite)
+    if not sources:
         raise LabError(
-            f"apt knows no Debian {SUITE} here (apt-get update brings the lists); or, where "
-            "images can be pulled, name one to start from: KVMHOST_LAB_ROOT_TREE=debian:12"
+            f"apt knows no Debian {' or '.join(SUITES.values())} here (apt-get update brings the "
+            f"lists); or, where images can be pulled, name one to start from: {GIVEN_ROOT_TREES}"
         )
-    return "".join(f"{line}\n" for line in dict.fromkeys(lines))
+    return sources
+
+
+def sources_list(targets: str, suite: str) -> str:
+    """Return the lines of sources.list(5) for a suite of Debian, with its updates.
+
+    targets: URI, codename and component of what apt knows here, one a line. Where that is another
+    suite's alone its URIs serve, for an archive has all suites: trixie-security stands beside
+    bookworm-security.
+    """
+    for known in (suite, *SUITES.values()):
+        lines = [
+            f"deb {uri} {suite}{codename.removeprefix(known)} {component}\n"
+            for uri, codename, component in map(str.split, targets.splitlines())
+            if codename.partition("-")[0] == known
+        ]
+        if lines:
+            return "".join(dict.fromkeys(lines))
+    return ""
 
 
 def _apt_options() -> list[str]:
@@ -167,11 +231,14 @@ def _build(
 
 
 def _contents(context: Path) -> list[str]:
-    """Return what tells one build context from another: names, modes, contents."""
+    """Return what tells one build context from another."""
+    return _described(sorted(filter(Path.is_file, context.rglob("*"))), context)
+
+
+def _described(paths: Iterable[Path], folder: Path) -> list[str]:
+    """Return names, modes and contents of files below a folder."""
     return [
-        f"{path.relative_to(context)} {path.stat().st_mode:o} {path.read_text()}"
-        for path in sorted(context.rglob("*"))
-        if path.is_file()
+        f"{path.relative_to(folder)} {path.stat().st_mode:o} {path.read_text()}" for path in paths
     ]
 
 
@@ -192,6 +259,5 @@ def _output(*command: str) -> str:
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
     except FileNotFoundError:
         raise LabError(
-            f"{command[0]} is not here; name an image to start from: "
-            "KVMHOST_LAB_ROOT_TREE=debian:12"
+            f"{command[0]} is not here; name images to start from: {GIVEN_ROOT_TREES}"
         ) from None

@@ -16,6 +16,7 @@ from tests.lab.distributions import Distribution
 from tests.lab.engine import connect, name_servers, prepare
 from tests.lab.fleet import (
     DEADLINE,
+    FIRST_DEBIAN13_HOST,
     FIRST_EL_HOST,
     FIRST_HOST,
     FIRST_MACHINE,
@@ -30,7 +31,13 @@ from tests.lab.fleet import (
     state_directory,
     wait_until,
 )
-from tests.lab.images import Images, build_images, given_host_images, given_root_tree
+from tests.lab.images import (
+    Images,
+    build_images,
+    given_host_images,
+    given_root_trees,
+    needed_releases,
+)
 from tests.lab.keys import host_key, make_fleet_keys
 from tests.lab.node_files import NodeFile, node_files, write_files
 from tests.lab.progress import Progress
@@ -41,12 +48,22 @@ FLEETS = {
     "test": ("192.168.142.0/24", "test.example.org"),
     "large": ("192.168.143.0/24", "large.example.org"),
 }
-# A cluster has hosts of one distribution and of one kind of processor.
-CLUSTERS: dict[tuple[NodeKind, Distribution], str] = {
-    ("machine", "debian"): "lab",
-    ("host", "debian"): "containers",
-    ("machine", "rhel"): "el",
-    ("host", "rhel"): "el_containers",
+# The distribution of the machines with a network backend, and its releases, the usual one first.
+RUNS_ON: dict[NetworkBackend, tuple[Distribution, tuple[str, ...]]] = {
+    "ifupdown": ("debian", ("12", "13")),
+    "netplan": ("debian", ("12", "13")),
+    "networkmanager": ("rhel", ("9",)),
+    "ifcfg": ("rhel", ("8",)),
+}
+# A cluster has hosts of one release of one distribution, and of one kind of processor.
+CLUSTERS: dict[tuple[NodeKind, Distribution, str], str] = {
+    ("machine", "debian", "12"): "lab",
+    ("host", "debian", "12"): "containers",
+    ("machine", "debian", "13"): "debian13",
+    ("host", "debian", "13"): "debian13_containers",
+    ("machine", "rhel", "9"): "el",
+    ("host", "rhel", "9"): "el_containers",
+    ("machine", "rhel", "8"): "el8",
 }
 REPOSITORY_URL = "file:///srv/cloudstack"
 
@@ -55,13 +72,15 @@ REPOSITORY_URL = "file:///srv/cloudstack"
 class FleetSpec:
     """What is wanted: a machine for each network backend, and a number of container hosts.
 
-    A machine with NetworkManager is a stand-in for EL, and so are the `el_hosts`.
+    A machine with NetworkManager or ifcfg is a stand-in for EL, and so are the `el_hosts`. The
+    others run Debian 12; `netplan:13` is a machine with netplan that runs Debian 13.
     """
 
     name: str = "demo"
-    machines: tuple[NetworkBackend, ...] = ("ifupdown", "netplan")
+    machines: tuple[str, ...] = ("ifupdown", "netplan")
     hosts: int = 0
     el_hosts: int = 0
+    debian13_hosts: int = 0
 
 
 def plan(
@@ -76,7 +95,7 @@ def plan(
     if spec.name not in FLEETS:
         raise LabError(f"no fleet {spec.name!r} is known; there are {', '.join(FLEETS)}")
     most = FIRST_HOST - FIRST_MACHINE
-    if len(spec.machines) > 31 or max(spec.hosts, spec.el_hosts) > most:
+    if len(spec.machines) > 31 or max(spec.hosts, spec.el_hosts, spec.debian13_hosts) > most:
         raise LabError(f"a fleet has at most 31 machines and {most} hosts")
     subnet, domain = FLEETS[spec.name]
 
@@ -84,31 +103,36 @@ def plan(
         kind: NodeKind,
         name: str,
         number: int,
-        backend: NetworkBackend,
-        distribution: Distribution = "debian",
+        distribution: Distribution,
+        release: str,
+        backend: NetworkBackend = "unmanaged",
     ) -> Node:
         return Node(
             name=f"{name}.{domain}",
             kind=kind,
             fleet=spec.name,
-            cluster=CLUSTERS[kind, distribution],
+            cluster=CLUSTERS[kind, distribution, release],
             distribution=distribution,
+            release=release,
             network_backend=backend,
             address=f"{IPv4Network(subnet)[number]}/{IPv4Network(subnet).prefixlen}",
         )
 
-    wanted = [
-        node("machine", f"kvm{index + 1}", FIRST_MACHINE + index, backend, runs_on(backend))
-        for index, backend in enumerate(spec.machines)
-    ]
-    wanted += [
-        node("host", f"host{index + 1}", FIRST_HOST + index, "unmanaged")
-        for index in range(spec.hosts)
-    ]
-    wanted += [
-        node("host", f"el{index + 1}", FIRST_EL_HOST + index, "unmanaged", "rhel")
-        for index in range(spec.el_hosts)
-    ]
+    wanted = []
+    for index, text in enumerate(spec.machines):
+        backend, distribution, release = machine_of(text)
+        number = FIRST_MACHINE + index
+        wanted.append(node("machine", f"kvm{index + 1}", number, distribution, release, backend))
+    hosts: tuple[tuple[int, str, int, Distribution, str], ...] = (
+        (spec.hosts, "host", FIRST_HOST, "debian", "12"),
+        (spec.el_hosts, "el", FIRST_EL_HOST, "rhel", "9"),
+        (spec.debian13_hosts, "trixie", FIRST_DEBIAN13_HOST, "debian", "13"),
+    )
+    for count, name, first, distribution, release in hosts:
+        wanted += [
+            node("host", f"{name}{index + 1}", first + index, distribution, release)
+            for index in range(count)
+        ]
     names = {each.name for each in wanted}
     others = [each for each in existing if each.name not in names]
     images = host_images or {}
@@ -119,20 +143,28 @@ def plan(
     return Fleet(spec.name, subnet, domain, REPOSITORY_URL, tuple(nodes))
 
 
-def runs_on(backend: NetworkBackend) -> Distribution:
-    """Return the distribution whose machines have this network backend."""
-    return "rhel" if backend == "networkmanager" else "debian"
+def machine_of(text: str) -> tuple[NetworkBackend, Distribution, str]:
+    """Return network backend, distribution and release of the machine that `netplan:13` names.
+
+    Raises LabError when the lab has no such machine.
+    """
+    name, colon, release = text.partition(":")
+    for backend, (distribution, releases) in RUNS_ON.items():
+        if backend == name:
+            if colon and release not in releases:
+                raise LabError(f"{text}: {backend} runs on release {' or '.join(releases)}")
+            return backend, distribution, release or releases[0]
+    raise LabError(f"{text}: no such network backend; there are {', '.join(RUNS_ON)}")
 
 
 def up(spec: FleetSpec, progress: Progress | None = None) -> Fleet:
     """Bring up what is not yet up, and return the fleet as soon as every node has booted."""
     progress = progress or Progress()
     with _lock(progress):
-        client = prepare(progress, build_root_tree=given_root_tree() is None)
-        host_images = given_host_images()
-        fleet = plan(spec, _existing(spec.name), host_images)
-        distributions = {node.distribution for node in fleet.nodes}
-        images = build_images(client, progress, distributions, host_images)
+        fleet = plan(spec, _existing(spec.name), given_host_images())
+        given = given_root_trees().keys()
+        client = prepare(progress, build_root_tree=not needed_releases(fleet.nodes) <= given)
+        images = build_images(client, progress, fleet.nodes)
         make_fleet_keys(fleet)
         fleet.save()
         containers.ensure_network(client, fleet, images.chassis)
@@ -249,7 +281,7 @@ def _ensure_machine(
     client: docker.DockerClient, fleet: Fleet, machine: Node, images: Images, progress: Progress
 ) -> None:
     files = node_files(machine, fleet, name_servers(), host_key(machine))
-    image = images.of(machine)
+    image = images.roots[machine]
     made_of = containers.machine_definition(machine, image, images.chassis, files)
     container = _same(client, machine, made_of)
     if container is None:
@@ -265,7 +297,7 @@ def _ensure_host(
     client: docker.DockerClient, fleet: Fleet, host: Node, images: Images, progress: Progress
 ) -> None:
     files = node_files(host, fleet, name_servers(), host_key(host))
-    image = images.of(host)
+    image = images.roots[host]
     made_of = containers.definition(image, files)
     container = _same(client, host, made_of)
     if container is None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 from uuid import NAMESPACE_DNS, uuid5
 
@@ -77,6 +77,23 @@ address1={address},{gateway}
 method=disabled
 """
 
+IFCFG_UPLINK = """\
+DEVICE=eth0
+TYPE=Ethernet
+ONBOOT=yes
+BOOTPROTO=none
+"""
+
+IFCFG_MANAGEMENT = """\
+DEVICE={interface}
+VLAN=yes
+ONBOOT=yes
+BOOTPROTO=none
+IPADDR={address.ip}
+PREFIX={address.network.prefixlen}
+GATEWAY={gateway}
+"""
+
 HOSTS = """\
 127.0.0.1\tlocalhost
 {gateway}\tworkstation.{domain}\tworkstation
@@ -142,6 +159,16 @@ def network_files(node: Node, gateway: IPv4Address) -> dict[str, NodeFile]:
                 f"{connections}/eth0.nmconnection": NodeFile(KEYFILE_UPLINK, 0o600),
                 f"{connections}/{VLAN_INTERFACE}.nmconnection": NodeFile(
                     KEYFILE_MANAGEMENT.format(**values), 0o600
+                ),
+            }
+        case "ifcfg":
+            scripts = "/etc/sysconfig/network-scripts"
+            management = values | {"address": IPv4Interface(node.address)}
+            return {
+                "/etc/sysconfig/network": NodeFile("NETWORKING=yes\n"),
+                f"{scripts}/ifcfg-eth0": NodeFile(IFCFG_UPLINK),
+                f"{scripts}/ifcfg-{VLAN_INTERFACE}": NodeFile(
+                    IFCFG_MANAGEMENT.format(**management)
                 ),
             }
         case "unmanaged":

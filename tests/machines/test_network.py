@@ -17,10 +17,9 @@ from tests.lab import lab
 from tests.lab.fleet import DEADLINE, Fleet, Node, wait_until
 from tests.machines import lacp
 from tests.machines.traffic import assert_vlans_carry_traffic
-from tests.runs import Run
+from tests.runs import ON_MACHINES, Run
 
 Deploy = Callable[..., Run]
-ON_MACHINES = ("--limit", "cluster_lab", "--limit", "cluster_el")
 TARGET = "tasks.bridges_native.bridges_native"
 
 THOROUGH = pytest.mark.thorough

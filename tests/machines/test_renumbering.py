@@ -10,7 +10,7 @@ import pytest
 
 from tests.lab import lab
 from tests.lab.fleet import Fleet, Node
-from tests.runs import CHECKOUT, Run, pyinfra
+from tests.runs import CHECKOUT, ON_MACHINES, Run, pyinfra
 
 Deploy = Callable[..., Run]
 
@@ -20,7 +20,7 @@ TARGET = "tasks.bridges_native.bridges_native"
 @pytest.fixture(scope="module")
 def eight_machines() -> Iterator[Fleet]:
     """Eight machines of all back ends, as they are after their installation."""
-    spec = lab.FleetSpec("large", ("ifupdown", "netplan", "networkmanager", "netplan") * 2)
+    spec = lab.FleetSpec("large", ("ifupdown", "netplan:13", "networkmanager", "netplan") * 2)
     yield lab.up(spec)
     lab.down(spec.name)
 
@@ -83,7 +83,7 @@ def test_ipv6_comes_and_goes_beside_ipv4(fleet: Fleet, deploy: Deploy, tmp_path:
                 machine.run(f"ping -q -c 1 -w 8 {address.partition('/')[0]}")
         with ThreadPoolExecutor() as pool:
             list(pool.map(lab.reboot, fleet.machines))
-    without = deploy("-y", "--limit", "cluster_lab", "--limit", "cluster_el", target=TARGET)
+    without = deploy("-y", *ON_MACHINES, target=TARGET)
     assert without.status == 0, without.output
     for machine in fleet.machines:
         assert "fd42:" not in machine.run("ip -6 address").stdout
@@ -102,7 +102,7 @@ def like_the_labs(folder: Path, changes: dict[str, dict[str, str]]) -> str:
         "def _changed(group):\n"
         "    return [(n, {**d, **_changes[n]}) for n, d in _lab[group] if n in _changes]\n"
         "debian, rhel = _changed('debian'), _changed('rhel')\n"
-        "cluster_lab = [name for name in _lab['cluster_lab'] if name in _changes]\n"
-        "cluster_el = [name for name in _lab['cluster_el'] if name in _changes]\n"
+        "for _group in [group for group in _lab if group.startswith('cluster_')]:\n"
+        "    globals()[_group] = [name for name in _lab[_group] if name in _changes]\n"
     )
     return str(path)

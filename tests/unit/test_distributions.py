@@ -43,6 +43,15 @@ def test_every_time_service_has_a_file_that_names_the_servers(distribution: str)
         ]
 
 
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_chrony_has_leap_seconds_from_its_servers(distribution: str) -> None:
+    """Since Debian 13 tzdata no longer has the zones that tell them (tzdata-legacy has)."""
+    time = settings(distribution).time
+    if "chrony" in time.time_files:
+        text = templates.render(time.time_files["chrony"], servers=("ntp1.example.org",))
+        assert "leapsec" not in text
+
+
 REPOSITORIES = {
     "debian": """\
 Types: deb

@@ -3,6 +3,7 @@
 import os
 import subprocess
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from kvmhost.facts.sysvinit import Service, Services
 from kvmhost.facts.ufw import Allowed, Rules, Ufw
 from kvmhost.firewall import ANYWHERE
 from kvmhost.network.change import Present
+from kvmhost.network.takeover import Resolvers
 
 # captured from firewall-cmd 1.3.3, shortened
 FIREWALLD = """\
@@ -199,6 +201,25 @@ def test_the_state_of_services_without_systemd() -> None:
         "chronyd": Service(),
         "libvirt-bin": Service(exists=True, enabled=True, running=False),
     }
+
+
+def test_what_names_are_resolved_with_is_read_without_what_other_networks_lack() -> None:
+    lines = ["addresses []", "routes []", "resolver nameserver 127.0.0.53"]
+    lines += ["resolver nameserver fe80::1%eth0", "resolver nameserver 192.168.42.3"]
+    lines += ["resolver search example.org lab.example.org", "resolver domain example.org"]
+    present = Network().process(lines)
+    assert present is not None
+    assert present.resolvers == Resolvers(
+        (ip_address("192.168.42.3"),), ("example.org", "lab.example.org")
+    )
+
+
+def test_a_nic_goes_by_its_own_mac_address_and_what_stands_on_it_by_none() -> None:
+    bond = {"ifname": "bond0", "address": "52:54:00:00:00:01", "linkinfo": {"info_kind": "bond"}}
+    of_bond = {"ifname": "eth0", "address": "52:54:00:00:00:01"}
+    other = {"ifname": "eth1", "address": "52:54:00:00:00:01", "permaddr": "52:54:00:00:00:0A"}
+    present = Present(addresses=(bond, of_bond, other))
+    assert present.devices == {"52:54:00:00:00:01": "eth0", "52:54:00:00:00:0a": "eth1"}
 
 
 def test_a_network_is_unknown_where_ip_writes_no_json() -> None:

@@ -1,5 +1,6 @@
 """The lab's plan of a fleet, and the files that its nodes boot with."""
 
+import runpy
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
@@ -8,10 +9,16 @@ import yaml
 
 from tests.lab import fleet as fleet_module
 from tests.lab.containers import cable_subnet, definition, machine_mac, trunk
-from tests.lab.distributions import Distribution, group, own_images
+from tests.lab.distributions import Distribution, group, own_images, root_trees
 from tests.lab.fleet import CHECKOUT, Fleet, LabError, Node, NoFleetError
-from tests.lab.images import CONTEXTS, OWN_HOSTS, given_host_images
-from tests.lab.lab import FleetSpec, plan
+from tests.lab.images import (
+    CONTEXTS,
+    OWN_HOSTS,
+    given_host_images,
+    needed_releases,
+    sources_list,
+)
+from tests.lab.lab import CLUSTERS, RUNS_ON, FleetSpec, machine_of, plan
 from tests.lab.node_files import NodeFile, network_files, write_files
 
 
@@ -28,6 +35,90 @@ def test_demo_has_the_guides_addresses(demo: Fleet) -> None:
         ("host2.lab.example.org", "192.168.42.52/24"),
     ]
     assert demo.gateway == IPv4Address("192.168.42.1")
+
+
+EVERY_KIND = FleetSpec("demo", (*RUNS_ON, "netplan:13"), hosts=1, el_hosts=1, debian13_hosts=1)
+
+
+def test_a_node_is_of_the_release_that_is_asked_for() -> None:
+    assert [(node.short_name, node.release, node.address) for node in plan(EVERY_KIND).nodes] == [
+        ("kvm1", "12", "192.168.42.11/24"),
+        ("kvm2", "12", "192.168.42.12/24"),
+        ("kvm3", "9", "192.168.42.13/24"),
+        ("kvm4", "13", "192.168.42.14/24"),
+        ("host1", "12", "192.168.42.51/24"),
+        ("el1", "9", "192.168.42.101/24"),
+        ("trixie1", "13", "192.168.42.151/24"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("netplan:14", "netplan:14: netplan runs on release 12 or 13"),
+        ("netplan:", "netplan runs on release 12 or 13"),
+        ("networkmanager:13", "networkmanager runs on release 9"),
+        ("unmanaged", "no such network backend; there are ifupdown, netplan, networkmanager"),
+    ],
+)
+def test_a_machine_that_the_lab_does_not_have_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(LabError, match=reason):
+        machine_of(text)
+
+
+def test_each_cluster_is_in_the_inventory_with_its_nodes_and_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet_module, "STATE", tmp_path)
+    monkeypatch.setenv("KVMHOST_LAB_FLEET", "demo")
+    fleet = plan(EVERY_KIND)
+    fleet.save()
+    inventory = runpy.run_path(str(CHECKOUT / "inventories/lab.py"))
+    clusters = {name: hosts for name, hosts in inventory.items() if name.startswith("cluster_")}
+    assert clusters == {
+        f"cluster_{cluster}": [node.name for node in fleet.nodes if node.cluster == cluster]
+        for cluster in CLUSTERS.values()
+    }
+    assert all(clusters.values())
+    for name in clusters:
+        assert runpy.run_path(str(CHECKOUT / "group_data" / f"{name}.py"))["cluster"] == name
+
+
+BOOKWORM = """\
+http://deb.example.org/debian/ bookworm main
+http://deb.example.org/debian/ bookworm-updates main
+http://security.example.org/debian-security/ bookworm-security main
+"""
+SID = "http://deb.example.org/debian/ sid main\n"
+
+
+def test_another_suite_comes_from_where_the_workstations_own_does() -> None:
+    assert sources_list(BOOKWORM + SID, "trixie").splitlines() == [
+        "deb http://deb.example.org/debian/ trixie main",
+        "deb http://deb.example.org/debian/ trixie-updates main",
+        "deb http://security.example.org/debian-security/ trixie-security main",
+    ]
+
+
+def test_a_suite_that_the_workstation_has_comes_from_there_alone() -> None:
+    own = "http://other.example.org/debian/ trixie main\n"
+    assert sources_list(BOOKWORM + own, "trixie") == f"deb {own}"
+    assert sources_list(SID, "bookworm") == ""
+
+
+def test_a_root_trees_release_is_told_by_its_tag() -> None:
+    assert root_trees("") == {}
+    assert root_trees("registry.example.org:5000/base") == {"12": "registry.example.org:5000/base"}
+    trees = {"12": "debian:bookworm", "13": "debian:trixie-slim"}
+    assert root_trees("debian:bookworm, debian:trixie-slim") == trees
+    assert root_trees("debian:13.1") == {"13": "debian:13.1"}
+
+
+def test_a_root_tree_is_needed_for_each_release_and_for_the_chassis() -> None:
+    assert needed_releases(plan(FleetSpec("demo", ("netplan:13",))).nodes) == {"12", "13"}
+    assert needed_releases(plan(FleetSpec("demo", ("networkmanager",))).nodes) == {"12"}
+    on_an_image = plan(FleetSpec("demo", (), debian13_hosts=1), (), {"debian": "debian:13"})
+    assert needed_releases(on_an_image.nodes) == {"12"}
 
 
 IMAGES: dict[str, dict[Distribution, str]] = {

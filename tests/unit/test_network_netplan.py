@@ -1,5 +1,8 @@
 """netplan: our file, what other files keep, what files mean together."""
 
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,9 +10,17 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kvmhost.network.backends import BACKENDS
+from kvmhost.network.change import Present
 from kvmhost.network.interfaces import Interface
-from kvmhost.network.model import Network
-from kvmhost.network.netplan import OWN_FILE, outdated, parse, render
+from kvmhost.network.model import Network, TakenOver
+from kvmhost.network.netplan import (
+    OWN_FILE,
+    outdated,
+    parse,
+    render,
+)
+from kvmhost.network.takeover import Resolvers, taken_over
 from tests.unit.network_examples import (
     BOND,
     GOLDEN,
@@ -19,6 +30,13 @@ from tests.unit.network_examples import (
     OPENVSWITCH,
     UNTAGGED,
     network,
+)
+from tests.unit.starting_points import StartingPoint
+from tests.unit.starting_points.netplan import (
+    LEFT_ALONE,
+    REFUSED,
+    STARTING_POINTS,
+    TAKEN_OVER,
 )
 
 GOLDENS: dict[str, dict[str, Any]] = {
@@ -33,8 +51,21 @@ CLOUD_INIT = "/etc/netplan/50-cloud-init.yaml"
 OTHER = "/etc/netplan/90-other.yaml"
 
 
-def rendered(existing: dict[str, str], any_network: Network) -> dict[str, str]:
-    return {file.path: file.content for file in render(any_network, existing)}
+DEVICES = {"52:54:00:00:00:02": "eth0", "52:54:00:00:00:03": "eth1"}
+
+
+def taken(existing: Mapping[str, str], any_network: Network) -> Network:
+    return taken_over(any_network, parse(existing, DEVICES), Resolvers())
+
+
+def rendered(existing: Mapping[str, str], any_network: Network) -> dict[str, str]:
+    files = render(taken(existing, any_network), existing, DEVICES)
+    return {file.path: file.content for file in files}
+
+
+def own(any_network: Network) -> set[Interface]:
+    """What our file must mean."""
+    return {replace(interface, own=True) for interface in any_network.interfaces}
 
 
 @pytest.mark.parametrize(("name", "changed"), GOLDENS.items(), ids=GOLDENS)
@@ -73,9 +104,9 @@ def test_the_uplink_stays_the_device_that_cloud_init_says_it_is() -> None:
     }
     files = rendered(existing, network())
     uplink = yaml.safe_load(files[OWN_FILE])["network"]["ethernets"]["eth0"]
-    assert uplink["match"] == {"macaddress": "52:54:00:00:00:02"}
     assert uplink["set-name"] == "eth0"
     assert uplink["dhcp4"] is False
+    assert (uplink["match"], uplink["wakeonlan"]) == ({"macaddress": "52:54:00:00:00:02"}, "true")
     assert files[CLOUD_INIT] == (
         "network:\n  version: 2\n  ethernets:\n    eth1:\n"
         "      match: {macaddress: '52:54:00:00:00:03'}\n      dhcp4: yes\n"
@@ -102,10 +133,10 @@ def test_a_bond_takes_over_what_an_installer_gave_its_nics() -> None:
     existing = {
         CLOUD_INIT: (
             "network:\n  ethernets:\n    id0:\n      match: {macaddress: 52:54:00:00:00:02}\n"
-            "      set-name: eth0\n      dhcp4: true\n    eth1: {addresses: [10.1.0.1/8]}\n"
+            "      set-name: eth0\n      dhcp4: true\n    eth1: {wakeonlan: on}\n"
             "    eth2: {}\n  vlans:\n    eth0.100: {id: 100, link: id0, dhcp4: true}\n"
             "  bonds:\n    bond0:\n      macaddress: 52:54:00:00:00:03\n"
-            "      interfaces: [eth2]\n      parameters: {mode: balance-rr, primary: eth2}\n"
+            "      interfaces: [eth2]\n      parameters: {mode: balance-rr, lacp-rate: fast}\n"
         )
     }
     files = rendered(existing, network(**BOND))
@@ -115,7 +146,7 @@ def test_a_bond_takes_over_what_an_installer_gave_its_nics() -> None:
         "macaddress": "52:54:00:00:00:03",
         "renderer": "networkd",
         "interfaces": ["eth0", "eth1"],
-        "parameters": {"mode": "active-backup", "mii-monitor-interval": 100},
+        "parameters": {"lacp-rate": "fast", "mode": "active-backup", "mii-monitor-interval": 100},
         "dhcp4": False,
         "dhcp6": False,
         "accept-ra": False,
@@ -250,13 +281,98 @@ FOREIGN = st.dictionaries(
 def test_other_definitions_mean_what_they_meant(
     files: dict[str, str], any_network: Network
 ) -> None:
+    theirs = {each for each in parse(files) if each.name not in any_network.claims}
+    ours = taken(files, any_network)
     after = {**files, **rendered(files, any_network)}
-    theirs = {each for each in parse(files) if each.name not in any_network.names}
-    assert set(parse(after)) == theirs | set(any_network.interfaces)
+    assert set(parse(after)) == theirs | own(ours)
     assert rendered(after, any_network) == {OWN_FILE: after[OWN_FILE]}
 
 
 @settings(max_examples=1000)
 @given(NETWORKS)
 def test_rendered_and_read_back_it_is_the_same_network(any_network: Network) -> None:
-    assert set(parse(rendered({}, any_network))) == set(any_network.interfaces)
+    assert set(parse(rendered({}, any_network))) == own(any_network)
+
+
+HARDWARE = [
+    ("wakeonlan", "true"),
+    ("optional", "yes"),
+    ("optional-addresses", '["dhcp4", "ipv6-ra"]'),
+    ("macaddress", "52:54:00:00:00:99"),
+    ("tcp-segmentation-offload", "off"),
+    ("auth", '{"key-management": "802.1x", "method": "tls", "ca-certificate": "/etc/ca: x"}'),
+    ("link", "eth8"),
+]
+OPTIONS = [
+    ("ipv6-privacy", "true"),
+    ("ra-overrides", '{"use-dns": "false"}'),
+    ("routes", '{"to": "0.0.0.0/0", "on-link": "true", "mtu": "1400"}'),
+    ("routes", '{"to": "10.0.0.0/8", "scope": "link"}'),
+    ("routes", '{"to": "default", "via": "10.99.0.1", "on-link": "true", "table": "7"}'),
+    ("routes", '{"to": "10.0.0.0/8", "type": "blackhole"}'),
+    ("routing-policy", '{"from": "10.0.0.0/8", "table": "7"}'),
+    ("routing-policy", '{"to": "10.0.0.0/8", "mark": "7", "table": "254"}'),
+    ("some-key-to-come", '["x", {"y": "z"}]'),
+]
+
+
+def as_pairs_of_any_order(interfaces: Iterable[Interface]) -> set[Interface]:
+    return {
+        replace(each, hardware=tuple(sorted(each.hardware)), options=tuple(sorted(each.options)))
+        for each in interfaces
+    }
+
+
+@given(NETWORKS, st.sets(st.sampled_from(HARDWARE)), st.sets(st.sampled_from(OPTIONS)))
+def test_what_is_taken_over_is_read_back_as_it_was(
+    any_network: Network, hardware: set[tuple[str, str]], options: set[tuple[str, str]]
+) -> None:
+    kept = replace(
+        any_network,
+        taken_over=TakenOver(
+            hardware={nic: tuple(hardware) for nic in any_network.nics},
+            options={any_network.management: tuple(options)},
+        ),
+    )
+    files = {file.path: file.content for file in render(kept, {})}
+    assert as_pairs_of_any_order(parse(files)) == as_pairs_of_any_order(own(kept))
+    assert rendered(files, any_network) == files
+
+
+def slug(point: StartingPoint) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", point.name.lower())
+
+
+def present(point: StartingPoint) -> Present:
+    links = [{"ifname": name, "address": mac} for mac, name in point.devices.items()]
+    return Present(files=point.files, addresses=[{**link, **DOWN} for link in links])
+
+
+DOWN: dict[str, Any] = {"mtu": 1500, "flags": [], "addr_info": []}
+REFUSED_POINTS = [each for each in STARTING_POINTS if each.outcome == REFUSED]
+OTHER_POINTS = [each for each in STARTING_POINTS if each.outcome in (TAKEN_OVER, LEFT_ALONE)]
+
+
+@pytest.mark.parametrize("point", REFUSED_POINTS, ids=slug)
+def test_a_starting_point_is_refused_with_its_sentence(point: StartingPoint) -> None:
+    with pytest.raises(ValueError) as refusal:
+        BACKENDS["netplan"].change(network(**point.keys), present(point))
+    assert str(refusal.value) == point.sentence
+
+
+@pytest.mark.parametrize("point", OTHER_POINTS, ids=slug)
+def test_a_starting_point_is_taken_over_or_left_alone(point: StartingPoint) -> None:
+    ours, before = network(**point.keys), present(point)
+    change = BACKENDS["netplan"].change(ours, before)
+    assert change is not None
+    written = {file.path: file.content for file in change.files}
+    golden = GOLDEN / "netplan-starting-points" / f"{slug(point)}.yaml"
+    assert "".join(f"# {path}\n{text}" for path, text in written.items()) == golden.read_text()
+    after = {**point.files, **written}
+    found = parse(point.files, point.devices)
+    claims = taken_over(ours, found, Resolvers()).claims
+    theirs = {each for each in found if each.name not in claims}
+    assert {each for each in parse(after, point.devices) if not each.own} == theirs
+    again = BACKENDS["netplan"].change(ours, replace(before, files=after))
+    assert again is None or again.files == ()
+    assert theirs or point.outcome != LEFT_ALONE

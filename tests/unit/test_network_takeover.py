@@ -115,6 +115,15 @@ def test_what_the_device_says_stays_and_what_the_address_needs_stays_with_it() -
     assert interface(kept, "eth0.100").options == options
 
 
+def test_what_is_the_addresss_moves_with_it() -> None:
+    zone = (("connection.zone", "public"),)
+    uplink = Interface("eth0", "ethernet", dhcp=True, addressing=zone)
+    taken = taken_over(network(), [uplink, management(addressing=zone)], LEASE)
+    assert {each.name: each.addressing for each in taken.interfaces if each.addressing} == {
+        "eth0.100": zone
+    }
+
+
 @pytest.mark.parametrize(
     ("found", "keys", "sentence"),
     [
