@@ -182,7 +182,7 @@ def _options(network: Network, interface: Interface) -> Options:
         *_hardware(network, interface, said),
         *ours,
         *_route_options(interface, 4),
-        *(option for option in interface.options if not option[0].startswith(OF_IPV6)),
+        *(option for option in _kept(interface) if not option[0].startswith(OF_IPV6)),
     )
 
 
@@ -230,7 +230,7 @@ def _ipv6_options(interface: Interface) -> Options:
     """
     kept = tuple(
         (key.removeprefix(OF_IPV6).lstrip(), value)
-        for key, value in interface.options
+        for key, value in _kept(interface)
         if key.startswith(OF_IPV6)
     )
     if not interface.has_ipv6:
@@ -251,6 +251,10 @@ def _ipv6_options(interface: Interface) -> Options:
         *_route_options(interface, 6),
         *(option for option in kept if option[0] and option[0] not in ours),
     )
+
+
+def _kept(interface: Interface) -> Options:
+    return (*interface.options, *interface.addressing)
 
 
 def _route_options(interface: Interface, version: int) -> Iterator[tuple[str, str]]:
@@ -286,7 +290,7 @@ def _comment(name: str, labels: Labels) -> str:
 def _refuse_old_names(network: Network) -> None:
     """Raise ValueError where a command names an interface that gets another name."""
     for interface in network.interfaces:
-        for key, value in (*interface.hardware, *interface.options):
+        for key, value in (*interface.hardware, *_kept(interface)):
             for name in sorted(network.taken_over.interfaces):
                 if re.search(rf"(?<![\w.:-]){re.escape(name)}(?![\w.:-])", value):
                     raise ValueError(

@@ -4,7 +4,7 @@ from importlib import import_module
 
 from tests.unit.starting_points import StartingPoint
 
-BACKENDS = ("ifcfg",)
+BACKENDS = ("ifupdown", "ifcfg")
 
 
 def points() -> dict[tuple[str, str], StartingPoint]:
