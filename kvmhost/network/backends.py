@@ -124,12 +124,11 @@ class Difference:
             for entry in link.get("addr_info", ())
             if entry.get("local") in addresses
         }
-        with_gateway = {
-            route["dev"]
-            for route in (*present.routes, *present.routes6)
-            if route.get("dst") == "default" and "dev" in route
-        }
-        return frozenset(with_address | with_gateway)
+        defaults = [
+            route for route in present.routes if route.get("dst") == "default" and "dev" in route
+        ]
+        preferred = min(defaults, key=lambda route: int(route.get("metric", 0)), default=None)
+        return frozenset(with_address | ({preferred["dev"]} if preferred else set()))
 
     @property
     def _addresses(self) -> Iterable[AddressWithPrefix]:
@@ -231,7 +230,7 @@ def _ifupdown(difference: Difference) -> Way:
             + _each("ifup", map(quote, forth.up)),
         ),
         back=Steps(
-            leave=_each(f"{_AT_MOST.format(60)} ifdown --force", map(quote, back.down))
+            leave=_each(f"{_AT_MOST.format(120)} ifdown --force", map(quote, back.down))
             + _delete(made),
             # as long as networking.service gives them all
             enter=_each(

@@ -117,23 +117,21 @@ def changes(
     return Changes(tuple(down), tuple(up))
 
 
-def _restarted(
-    names: Set[str], interfaces: Sequence[Interface], defined: Set[str]
-) -> frozenset[str]:
+def _restarted(names: Set[str], existing: Sequence[Interface], defined: Set[str]) -> frozenset[str]:
     """Add what has to be restarted with the named interfaces.
 
     ifenslave takes down the NICs of a bond that goes, and bridge-utils deletes the VLAN interfaces
     that a bridge has for ports; a bond that comes takes no NIC whose own stanza says bond-master.
     """
-    restarted = with_all_above(names, interfaces)
+    restarted = with_all_above(names, existing)
     ports = {
         port
-        for each in interfaces
+        for each in existing
         if each.name in restarted
         for port in each.ports
         if port in defined and (each.kind == "bond" or "." in port)
     }
-    return restarted if ports <= restarted else _restarted(restarted | ports, interfaces, defined)
+    return restarted if ports <= restarted else _restarted(restarted | ports, existing, defined)
 
 
 def _with_aliases(found: Definitions, devices: Devices) -> tuple[Interface, ...]:
@@ -184,7 +182,7 @@ def _options(network: Network, interface: Interface) -> Options:
         *_hardware(network, interface, said),
         *ours,
         *_route_options(interface, 4),
-        *(option for option in interface.options if not option[0].startswith(OF_IPV6)),
+        *(option for option in _kept(interface) if not option[0].startswith(OF_IPV6)),
     )
 
 
@@ -232,7 +230,7 @@ def _ipv6_options(interface: Interface) -> Options:
     """
     kept = tuple(
         (key.removeprefix(OF_IPV6).lstrip(), value)
-        for key, value in interface.options
+        for key, value in _kept(interface)
         if key.startswith(OF_IPV6)
     )
     if not interface.has_ipv6:
@@ -253,6 +251,10 @@ def _ipv6_options(interface: Interface) -> Options:
         *_route_options(interface, 6),
         *(option for option in kept if option[0] and option[0] not in ours),
     )
+
+
+def _kept(interface: Interface) -> Options:
+    return (*interface.options, *interface.addressing)
 
 
 def _route_options(interface: Interface, version: int) -> Iterator[tuple[str, str]]:
@@ -288,7 +290,7 @@ def _comment(name: str, labels: Labels) -> str:
 def _refuse_old_names(network: Network) -> None:
     """Raise ValueError where a command names an interface that gets another name."""
     for interface in network.interfaces:
-        for key, value in (*interface.hardware, *interface.options):
+        for key, value in (*interface.hardware, *_kept(interface)):
             for name in sorted(network.taken_over.interfaces):
                 if re.search(rf"(?<![\w.:-]){re.escape(name)}(?![\w.:-])", value):
                     raise ValueError(

@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from itertools import pairwise
 from posixpath import basename
 
 from kvmhost.network.interfaces import Address
@@ -69,6 +70,15 @@ def is_of_device(command: str, device: str) -> bool:
             return device in rest
         case ["ip", "link", "set", "dev", name, *_] | ["ip", "link", "set", name, *_]:
             return name == device
+    return False
+
+
+def is_of_address(command: str) -> bool:
+    """Whether a command is a rule or a route that names no interface, or only as $IFACE."""
+    match _words(command, "$IFACE"):
+        case ["ip", "-4" | "-6", "rule" | "route", *rest] | ["ip", "rule" | "route", *rest]:
+            named = (name for key, name in pairwise(rest) if key in ("dev", "iif", "oif"))
+            return all(name == "$IFACE" for name in named)
     return False
 
 

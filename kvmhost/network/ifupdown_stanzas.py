@@ -11,6 +11,7 @@ from ipaddress import IPv4Address, IPv4Interface, ip_address, ip_interface
 
 from kvmhost.network.ifupdown_commands import (
     RouteCommand,
+    is_of_address,
     is_of_device,
     mtu_command,
     route_command,
@@ -116,7 +117,7 @@ def _interface(
 
 def _configured(link: Interface, stanzas: Sequence[Stanza], slaves: Sequence[Stanza]) -> Interface:
     routes = tuple(_understood(link.name, stanzas))
-    hardware, options = _beside(link, stanzas, routes)
+    hardware, options, addressing = _beside(link, stanzas, routes)
     return replace(
         link,
         mtu=_mtu(link.name, stanzas),
@@ -133,6 +134,7 @@ def _configured(link: Interface, stanzas: Sequence[Stanza], slaves: Sequence[Sta
         dns_search=tuple(_values(stanzas, "dns-search", "dns-domain")),
         hardware=(*hardware, *_bond_options_of(slaves, hardware)),
         options=options,
+        addressing=addressing,
         own=all(stanza.own for stanza in stanzas),
     )
 
@@ -264,27 +266,28 @@ def _class_prefix(address: IPv4Address) -> str:
 
 def _beside(
     link: Interface, stanzas: Iterable[Stanza], routes: Sequence[RouteCommand]
-) -> tuple[Options, Options]:
-    """Return what the stanzas say that the model does not: of the device, and the rest.
+) -> tuple[Options, Options, Options]:
+    """Return what the stanzas say that the model does not: of device, interface, and address.
 
     Of IPv6 without a written address, that it is automatic is what the kernel does by itself.
     """
     hardware: list[tuple[str, str]] = []
     options: list[tuple[str, str]] = []
+    addressing: list[tuple[str, str]] = []
     for stanza in stanzas:
-        said: list[tuple[str, str]] = []
-        for key, value in stanza.options:
-            if _is_said(link, stanza, key, value, routes):
-                continue
-            is_of_device = _is_hardware(link.name, key, value)
-            (hardware if is_of_device else said).append((key, value))
-        if stanza.family != OF_IPV6:
-            options += said
-            continue
-        if stanza.method == "dhcp" or (stanza.method == "manual" and said):
+        of_ipv6 = stanza.family == OF_IPV6
+        said = [each for each in stanza.options if not _is_said(link, stanza, *each, routes)]
+        if of_ipv6 and (stanza.method == "dhcp" or (stanza.method == "manual" and said)):
             options.append((OF_IPV6, stanza.method))
-        options += [(f"{OF_IPV6} {key}", value) for key, value in said]
-    return tuple(hardware), tuple(options)
+        for key, value in said:
+            written = f"{OF_IPV6} {key}" if of_ipv6 else key
+            if _is_hardware(link.name, key, value):
+                hardware.append((key, value))
+            elif key in (*_UP, *_DOWN) and is_of_address(value):
+                addressing.append((written, value))
+            else:
+                options.append((written, value))
+    return tuple(hardware), tuple(options), tuple(addressing)
 
 
 def _is_said(

@@ -158,7 +158,10 @@ def _clashes(ours: Mapping[str, Interface], other: Interface, gone: Set[str]) ->
     for lower in other.below:
         if lower in gone:
             yield f"{other.name} is built on {lower}, which goes."
+    versions = {gateway.version for each in ours.values() for gateway in each.gateways}
     for gateway in other.gateways:
+        if gateway.version not in versions:
+            continue
         yield (
             f"{other.name} has a default gateway of its own, {gateway}: "
             "give it a metric that is higher than ours, or a table of its own."

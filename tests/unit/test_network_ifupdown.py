@@ -28,7 +28,6 @@ from tests.unit.network_examples import (
     UNTAGGED,
     network,
 )
-from tests.unit.starting_points import StartingPoint
 from tests.unit.starting_points.ifupdown import (
     BOND_OF_NICS,
     BOND_OLD,
@@ -39,7 +38,6 @@ from tests.unit.starting_points.ifupdown import (
     MANAGEMENT,
     ON_BOND,
     OTHER_NAME,
-    STARTING_POINTS,
     STORAGE_VLAN,
     interfaces,
 )
@@ -395,7 +393,7 @@ def test_routes_are_read_and_every_other_command_is_kept(
 ) -> None:
     found = parsed(f"iface eth0 inet static\n address 192.168.42.11/24\n {key} {command}\n")
     assert [str(each) for each in found.routes] == ([] if route is None else [route])
-    assert found.options == (() if route else ((key, command),))
+    assert (*found.options, *found.addressing) == (() if route else ((key, command),))
 
 
 def test_what_takes_down_a_route_goes_with_it() -> None:
@@ -407,7 +405,7 @@ def test_what_takes_down_a_route_goes_with_it() -> None:
         " post-down ip route del 10.0.0.0/8 via 192.168.42.253\n"
         " up ip route del 10.0.0.0/8\n"
     )
-    assert found.options == (
+    assert found.addressing == (
         ("post-down", "ip route del 10.0.0.0/8 via 192.168.42.253"),
         ("up", "ip route del 10.0.0.0/8"),
     )
@@ -432,7 +430,8 @@ def test_a_default_gateway_competes_unless_it_has_a_metric_or_a_table(
     found = parsed(f"auto eth1\niface eth1 inet static\n address 10.0.0.2/24\n{options}", "eth1")
     assert [str(gateway) for gateway in found.gateways] == gateways
     # it is not said twice
-    assert bool(found.options) == ("up" in options and not gateways)
+    assert bool(found.addressing) == ("up" in options and not gateways)
+    assert found.options == ()
 
 
 def test_a_default_gateway_for_ipv6_without_a_metric_has_1024() -> None:
@@ -471,7 +470,7 @@ def test_what_starts_by_itself(selection: str, starts: bool) -> None:
     assert found.starts == starts
 
 
-def test_what_is_of_the_device_and_what_may_need_the_address() -> None:
+def test_what_is_of_the_device_of_the_address_and_of_both() -> None:
     of_device = (
         ("hwaddress", "ether 02:00:00:00:00:01"),
         ("offload_gro", "off"),
@@ -483,11 +482,16 @@ def test_what_is_of_the_device_and_what_may_need_the_address() -> None:
     )
     others = (
         ("pre-up", "/root/firewall  'two  spaces'"),
-        ("up", "ip rule add from 192.168.42.11 table 7"),
+        ("up", "ip route add default via 192.168.42.1 dev eth0 table 7"),
         ("up", "ethtool -G eth1 rx 4096"),
         ("scope", "link"),
         ("dns-sortlist", "10.0.0.0/8"),
         ("broadcast", "192.168.42.7"),
+    )
+    of_address = (
+        ("up", "ip rule add from 192.168.42.11 table 7 || true"),
+        ("up", "ip -4 route add default via 192.168.42.1 dev $IFACE table 7"),
+        ("post-down", "/sbin/ip rule del from 192.168.42.11 table 7"),
     )
     modelled = (
         ("address", "192.168.42.11/24"),
@@ -499,10 +503,12 @@ def test_what_is_of_the_device_and_what_may_need_the_address() -> None:
         ("dns-nameserver", "8.8.8.8"),
         ("dns-domain", "example.org"),
     )
-    lines = (f"    {key} {value}\n" for key, value in (*of_device, *modelled, *others))
+    said = (*of_device, *modelled, *others, *of_address)
+    lines = (f"    {key} {value}\n" for key, value in said)
     found = parsed("iface eth0 inet static\n" + "".join(lines))
     assert found.hardware == of_device
     assert found.options == others
+    assert found.addressing == of_address
     assert found.mtu == 1400
     assert [str(server) for server in found.dns_servers] == ["9.9.9.9", "8.8.8.8"]
     assert found.dns_search == ("example.org",)
@@ -632,28 +638,6 @@ def test_what_is_of_others_is_not_refused(text: str) -> None:
     assert render(network(), {INTERFACES: text})
 
 
-@pytest.mark.parametrize("point", STARTING_POINTS, ids=lambda point: point.name)
-def test_starting_points(point: StartingPoint) -> None:
-    backend, ours = BACKENDS["ifupdown"], network(**point.keys)
-    if point.outcome == "refused":
-        with pytest.raises(ValueError, match=re.escape(point.sentence)):
-            backend.change(ours, Present(point.files))
-        return
-    change = backend.change(ours, Present(point.files))
-    assert change is not None
-    after = {**point.files, **{file.path: file.content for file in change.files}}
-    before, kept = parse(point.files), {each.name: each for each in parse(after)}
-    ours = taken_over(ours, before, Resolvers())
-    # what is of others stays, whatever they are
-    theirs = [each for each in before if each.name not in ours.claims]
-    assert [kept[each.name] for each in theirs] == theirs
-    assert point.outcome == "taken over" or any(each.name != "lo" for each in theirs)
-    # nobody else has a stanza of ours
-    assert all(each.own for name, each in kept.items() if name in ours.names and each.addresses)
-    # a second run changes no file
-    assert rendered(network(**point.keys), after) == after
-
-
 TAKEN: dict[str, tuple[Mapping[str, str], dict[str, Any], dict[str, str]]] = {
     "cloud-init": (
         CLOUD,
@@ -750,23 +734,22 @@ def test_what_was_put_below_our_block_is_said_of_its_last_interface() -> None:
     assert rendered(network(), again) == again
 
 
-def test_the_way_back_begins_with_what_carries_the_management_address() -> None:
+@pytest.mark.parametrize("address", ["192.168.42.11", "192.168.42.77"])
+def test_the_way_back_begins_with_what_carries_the_management_address(address: str) -> None:
     before = {
-        INTERFACES: "auto eth1\niface eth1 inet dhcp\nauto eth0.100\niface eth0.100 inet static\n"
-        " address 192.168.42.11/24\n gateway 192.168.42.1\nauto eth0\niface eth0 inet manual\n"
+        INTERFACES: "auto eth1\niface eth1 inet dhcp\n metric 100\nauto eth0.100\n"
+        f"iface eth0.100 inet static\n address {address}/24\n"
+        " gateway 192.168.42.1\nauto eth0\niface eth0 inet manual\n"
     }
-    links = [
-        {"ifname": name, "mtu": 1500, "flags": ["UP"], "addr_info": []} for name in ("eth0", "eth1")
+    links: list[dict[str, Any]] = [
+        {"ifname": name, "mtu": 1500, "flags": ["UP"], "addr_info": [{"local": address}]}
+        for name, address in (("eth0", ""), ("eth1", "10.0.0.7"), ("eth0.100", address))
     ]
-    links.append(
-        {
-            "ifname": "eth0.100",
-            "mtu": 1500,
-            "flags": ["UP"],
-            "addr_info": [{"local": "192.168.42.11"}],
-        }
-    )
-    change = BACKENDS["ifupdown"].change(network(**BOND), Present(before, links))
+    routes = [
+        {"dst": "default", "dev": "eth1", "gateway": "10.0.0.1", "metric": 100},
+        {"dst": "default", "dev": "eth0.100", "gateway": "192.168.42.1"},
+    ]
+    change = BACKENDS["ifupdown"].change(network(**BOND), Present(before, links, routes))
     assert change is not None
     ups = [line.split()[-1] for line in change.back.enter.splitlines() if " ifup " in line]
     assert ups == ["eth0", "eth0.100", "eth1"]
@@ -911,11 +894,14 @@ HARDWARE = [
     ("up", "ethtool -K $IFACE gro off"),
 ]
 OPTIONS = [
+    ("up", "ip route add default via 10.1.2.3 dev eth9 table 7"),
+    ("pre-up", "/root/firewall 'two  words'"),
+    ("scope", "link"),
+]
+OF_ADDRESS = [
     ("up", "ip rule add from 10.1.2.3 table 7"),
     ("up", "ip route add default via 10.1.2.3 table 7"),
     ("down", "ip rule del from 10.1.2.3 table 7"),
-    ("pre-up", "/root/firewall 'two  words'"),
-    ("scope", "link"),
 ]
 OF_IPV6 = [("inet6 privext", "2"), ("inet6 up", "/root/firewall6")]
 
@@ -936,6 +922,7 @@ def taken(draw: st.DrawFn) -> Network:
                 for route in routed
             ),
             mtus={name: draw(st.integers(1280, 9216)) for name in draw(some)},
+            addressing=chosen(draw, OF_ADDRESS),
             hardware={name: chosen(draw, HARDWARE) for name in draw(some)},
             options={name: chosen(draw, [*OPTIONS, *OF_IPV6]) for name in draw(some)},
         ),
@@ -948,7 +935,7 @@ def chosen(draw: st.DrawFn, options: list[tuple[str, str]]) -> Options:
     return tuple(sorted(found, key=lambda option: option[0].startswith("inet6")))
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(taken())
 def test_what_was_taken_over_is_rendered_and_read_back_too(any_network: Network) -> None:
     files = {INTERFACES: merge("", any_network)}

@@ -5,7 +5,7 @@ from ipaddress import ip_address, ip_interface
 import pytest
 
 from kvmhost.network.interfaces import Interface, bottom_up, conflicts, first, with_all_above
-from tests.unit.network_examples import BOND, network
+from tests.unit.network_examples import BOND, IPV6, network
 
 STACK = (
     Interface("br0", "bridge", ports=("eth0.5",)),
@@ -60,6 +60,13 @@ def test_conflicts(other: Interface, sentence: str) -> None:
 def test_what_does_not_start_by_itself_is_no_conflict() -> None:
     other = Interface("eth1", "ethernet", gateways=(ip_address("10.0.0.1"),), starts=False)
     assert conflicts(network().interfaces, [other]) == ()
+
+
+def test_a_default_gateway_for_ipv6_is_no_conflict_where_ours_is_for_ipv4() -> None:
+    other = Interface("eth1", "ethernet", gateways=(ip_address("fe80::7"),))
+    assert conflicts(network().interfaces, [other]) == ()
+    (sentence,) = conflicts(network(**IPV6).interfaces, [other])
+    assert sentence.startswith("eth1 has a default gateway of its own, fe80::7")
 
 
 def test_nothing_is_built_on_what_goes() -> None:

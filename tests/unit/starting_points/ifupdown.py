@@ -26,6 +26,7 @@ iface eth0.100 inet static
 """
 ON_UPLINK: Mapping[str, Any] = {"management_vlan": None}
 ON_BOND: Mapping[str, Any] = {"uplink": "bond0"}
+ON_TAGGED_BRIDGE: Mapping[str, Any] = {**ON_BRIDGE, "bridges": {"cloudbr0": 100, "cloudbr1": 300}}
 
 
 def interfaces(*stanzas: str) -> Mapping[str, str]:
@@ -274,6 +275,12 @@ STARTING_POINTS = (
         "left alone",
     ),
     StartingPoint("policy routing", POLICY_ROUTING, "left alone"),
+    StartingPoint(
+        "policy routing, the address moves to a bridge",
+        interfaces(MANAGEMENT, "    up ip rule add from 192.168.42.11 table 100\n"),
+        "taken over",
+        keys=ON_TAGGED_BRIDGE,
+    ),
     StartingPoint("the management VLAN as vlan100", OTHER_NAME, "taken over"),
     StartingPoint(
         "the management VLAN as vlan100, with a command that says so",
@@ -304,7 +311,7 @@ STARTING_POINTS = (
         interfaces(MANAGEMENT, "    up /root/firewall\n"),
         "refused",
         "what it says would be lost: up /root/firewall.",
-        keys={**ON_BRIDGE, "bridges": {"cloudbr0": 100, "cloudbr1": 300}},
+        keys=ON_TAGGED_BRIDGE,
     ),
     StartingPoint(
         "a stanza that a script chooses",
