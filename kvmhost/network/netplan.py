@@ -102,6 +102,9 @@ _PLAIN_ROUTE = {"to", "via", "metric"}
 _METRIC6 = 1
 """Of our IPv6 default route: those that routers announce get 100 to 2048 from networkd."""
 
+_SCALAR = yaml.resolver.BaseResolver.DEFAULT_SCALAR_TAG
+_MAPPING = yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG
+
 # Section ("ethernets", "vlans", …), then definition by its id.
 _Definition = Mapping[str, Any]
 _Sections = dict[str, dict[str, dict[str, Any]]]
@@ -228,7 +231,7 @@ def _sections(network: Network, devices: Devices) -> dict[str, dict[str, object]
     for interface in network.interfaces:
         hardware = {key: _value(text) for key, text in interface.hardware}
         _check_device(interface, hardware, devices)
-        sections[_section(interface, hardware)][interface.name] = _definition(interface, hardware)
+        sections[_section(interface)][interface.name] = _definition(interface, hardware)
     return {section: definitions for section, definitions in sections.items() if definitions}
 
 
@@ -243,10 +246,11 @@ def _check_device(interface: Interface, hardware: _Definition, devices: Devices)
         )
 
 
-def _section(interface: Interface, hardware: _Definition) -> str:
+def _section(interface: Interface) -> str:
     if interface.kind in ("vlan", "bridge"):
         return "bridges" if interface.tag is None else "vlans"
-    return "bonds" if "interfaces" in hardware or interface.kind == "bond" else "ethernets"
+    is_foreign_bond = any(key == "interfaces" for key, _ in interface.hardware)
+    return "bonds" if is_foreign_bond or interface.kind == "bond" else "ethernets"
 
 
 def _definition(interface: Interface, hardware: _Definition) -> dict[str, object]:
@@ -371,45 +375,72 @@ def _is_reachable(interface: Interface, route: _Definition) -> bool:
 def _without(path: str, text: str, network: Network, names: Mapping[str, str]) -> str:
     """Take the definitions of our interfaces out of a file's text, and refer to ours instead.
 
+    netplan knows an id that another definition refers to only if it has read it by then: where
+    ours is read later, an empty definition stays.
+
     Raises ValueError where another device's definition has the id of one of ours.
     """
-    ids = [(section, id_) for section, found in _read(path, text).items() for id_ in found]
-    ours = {(section, id_) for section, id_ in ids if names[id_] in network.claims}
-    for section, id_ in ids:
-        if (section, id_) not in ours and id_ in network.names:
-            raise ValueError(
-                f"{path} has the id {id_} for {names[id_]}: give it another, "
-                f"because ours of {id_} has its name for its id."
-            )
-    renamed = {id_: name for id_, name in names.items() if id_ != name and name in network.names}
+    definitions = _read(path, text)
+    ours = {
+        (section, id_)
+        for section, found in definitions.items()
+        for id_ in found
+        if names[id_] in network.claims
+    }
+    for section, found in definitions.items():
+        for id_ in found:
+            if (section, id_) not in ours and id_ in network.names:
+                raise ValueError(
+                    f"{path} has the id {id_} for {names[id_]}: give it another, "
+                    f"because ours of {id_} has its name for its id."
+                )
     # Nodes keep the quotes, and BaseLoader and BaseDumper add no tags of their own.
     document = yaml.compose(text, yaml.CBaseLoader)
-    references = list(_references(document, renamed))
-    if not (ours or references):
+    body = _entries(document).get("network")
+    references = [
+        node
+        for section, found in _entries(body).items()
+        for id_, definition in _entries(found).items()
+        if (section, id_) not in ours
+        for node in _references(definition)
+        if names.get(node.value) in network.names
+    ]
+    is_read_before = PurePosixPath(path).name < PurePosixPath(OWN_FILE).name
+    needed = {
+        (_section(interface), interface.name)
+        for interface in network.interfaces
+        if is_read_before and interface.name in {names[node.value] for node in references}
+    }
+    is_right = all(names[node.value] == node.value for node in references)
+    if is_right and needed == ours and not any(definitions[key][id_] for key, id_ in ours):
         return text
-    assert isinstance(document, yaml.MappingNode)
+    assert isinstance(body, yaml.MappingNode)
     for node in references:
-        node.value = renamed[node.value]
-    body = {key.value: node for key, node in document.value}["network"]
-    for key, section in body.value:
+        node.value = names[node.value]
+    for key, section in _entries(body).items():
         if isinstance(section, yaml.MappingNode):
-            section.value = [
-                (id_, node) for id_, node in section.value if (key.value, id_.value) not in ours
-            ]
+            section.value = [(id_, n) for id_, n in section.value if (key, id_.value) not in ours]
+    for key, name in sorted(needed):
+        if key not in _entries(body):
+            body.value.append((yaml.ScalarNode(_SCALAR, key), yaml.MappingNode(_MAPPING, [])))
+        empty = yaml.MappingNode(_MAPPING, [], flow_style=True)
+        _entries(body)[key].value.insert(0, (yaml.ScalarNode(_SCALAR, name), empty))
     body.value = [(key, node) for key, node in body.value if node.value != []]
     return str(yaml.serialize(document, Dumper=yaml.CBaseDumper))
 
 
-def _references(node: Any, ids: Collection[str]) -> Iterator[yaml.ScalarNode]:
-    """Find, anywhere below a node, what refers to one of the definitions."""
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            if key.value == "link":
-                yield from (each for each in [value] if each.value in ids)
-            elif key.value == "interfaces" and isinstance(value, yaml.SequenceNode):
-                yield from (each for each in value.value if each.value in ids)
-            else:
-                yield from _references(value, ids)
+def _entries(node: Any) -> dict[str, Any]:
+    """Return the nodes of a mapping by their keys; of anything else, none."""
+    return {key.value: n for key, n in node.value} if isinstance(node, yaml.MappingNode) else {}
+
+
+def _references(definition: Any) -> Iterator[yaml.ScalarNode]:
+    """Find what refers to another definition."""
+    found = _entries(definition)
+    if "link" in found:
+        yield found["link"]
+    if isinstance(found.get("interfaces"), yaml.SequenceNode):
+        yield from found["interfaces"].value
 
 
 def _loaded(existing: Mapping[str, str]) -> _Sections:
