@@ -3,7 +3,7 @@
 from pyinfra.api import deploy
 
 from kvmhost import inventory, templates
-from kvmhost.operations import files, modules, network, packages, services
+from kvmhost.operations import cloudinit, files, modules, network, packages, services
 from tasks.bridges_native import needed
 
 OPENVSWITCH = {"apt": "openvswitch-switch", "dnf": "openvswitch", "yum": "openvswitch"}
@@ -35,6 +35,9 @@ def bridges_ovs() -> None:
         backend=backend,
         timeout=settings.guard.network_confirm_timeout,
         with_guests=settings.guard.network_change_with_guests,
+    )
+    cloudinit.network_disabled(
+        name="Have cloud-init leave the network alone",
     )
     files.content(
         name="Keep the native bridge module out",

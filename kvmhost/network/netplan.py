@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Set
 from dataclasses import replace
+from functools import lru_cache
 from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import PurePosixPath
 from typing import Any
@@ -92,8 +93,7 @@ _PARAMETERS: Mapping[Kind, tuple[str, ...]] = {
 }
 """The parameters that the model has."""
 
-_MAIN_TABLE = "254"
-_ROUTE_DEFAULTS = {"type": "unicast", "scope": "global", "table": _MAIN_TABLE, "on-link": "false"}
+_ROUTE_DEFAULTS = {"type": "unicast", "scope": "global", "table": "254"}
 _DEFAULT_ROUTES = ("default", "0.0.0.0/0", "::/0")
 _ANYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
 _PLACES = {"via", "metric", "table", "type"}
@@ -107,7 +107,7 @@ _MAPPING = yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG
 
 # Section ("ethernets", "vlans", …), then definition by its id.
 _Definition = Mapping[str, Any]
-_Sections = dict[str, dict[str, dict[str, Any]]]
+_Sections = Mapping[str, Mapping[str, _Definition]]
 
 
 def render(
@@ -447,10 +447,11 @@ def _loaded(existing: Mapping[str, str]) -> _Sections:
     """Merge the files' definitions in netplan's order, which is that of the file names."""
     sections: _Sections = {}
     for path in sorted(existing, key=lambda path: PurePosixPath(path).name):
-        _merge(sections, _read(path, existing[path]))
+        sections = _merged(sections, _read(path, existing[path]))
     return sections
 
 
+@lru_cache(maxsize=16)  # of one host at a time
 def _read(path: str, text: str) -> _Sections:
     try:
         document = yaml.load(text, yaml.CBaseLoader)  # a loader of text only
@@ -468,15 +469,17 @@ def _read(path: str, text: str) -> _Sections:
     }
 
 
-def _merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
-    for key, value in more.items():
-        present = into.get(key)
+def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(one)
+    for key, value in other.items():
+        present = result.get(key)
         if isinstance(present, dict) and isinstance(value, dict):
-            _merge(present, value)
+            result[key] = _merged(present, value)
         elif isinstance(present, list) and isinstance(value, list):
-            present.extend(value)
+            result[key] = [*present, *value]
         else:
-            into[key] = value
+            result[key] = value
+    return result
 
 
 def _names(sections: _Sections, devices: Devices) -> dict[str, str]:
@@ -574,7 +577,11 @@ def _addresses(definition: _Definition) -> Iterator[AddressWithPrefix]:
 def _routes(definition: _Definition) -> Iterator[dict[str, Any]]:
     """Return every route, without what is so anyway."""
     for route in definition.get("routes") or ():
-        yield {key: value for key, value in route.items() if _ROUTE_DEFAULTS.get(key) != value}
+        yield {
+            key: value
+            for key, value in route.items()
+            if _ROUTE_DEFAULTS.get(key) != value and (key != "on-link" or _true(value))
+        }
     for key in ("gateway4", "gateway6"):
         if key in definition:
             yield {"to": "default", "via": definition[key]}

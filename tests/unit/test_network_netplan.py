@@ -16,6 +16,9 @@ from kvmhost.network.interfaces import Interface
 from kvmhost.network.model import Network, TakenOver
 from kvmhost.network.netplan import (
     OWN_FILE,
+    dropped,
+    has_openvswitch,
+    in_networkd,
     outdated,
     parse,
     render,
@@ -258,9 +261,55 @@ def test_a_bond_that_is_built_otherwise_goes_with_the_vlan_interfaces_on_it() ->
     assert outdated(before, rendered(before, network(**BOND, mtu=9000))) == ()
 
 
-def test_open_vswitchs_bridges_are_netplans_to_delete() -> None:
+def test_open_vswitchs_bridges_are_dropped_and_no_links() -> None:
     before = rendered({}, network(**OPENVSWITCH))
-    assert outdated(before, rendered(before, network())) == ()
+    fewer = network(
+        **{**OPENVSWITCH, "bridges": {"mgmt0": 100, "cloudbr0": 200}, "guest_label": "cloudbr0"}
+    )
+    assert dropped(before, rendered(before, fewer)) == ("cloudbr1",)
+    assert dropped(before, rendered(before, network(**OPENVSWITCH, mtu=1400))) == ()
+    native = rendered(before, network())
+    assert set(dropped(before, native)) == {"cloudbr", "mgmt0"}
+    assert outdated(before, native) == ()
+    assert (has_openvswitch(before), has_openvswitch(native)) == (True, False)
+
+
+def test_a_device_is_networkds_by_any_of_its_ids() -> None:
+    files = {CLOUD_INIT: "network: {ethernets: {id0: {match: {macaddress: 52:54:00:00:00:02}}}}\n"}
+    folder = "/run/systemd/network/10-netplan-"
+    assert in_networkd(files, {"eth0", "eth9"}, DEVICES) == {
+        "eth0": (f"{folder}eth0.network", f"{folder}id0.network"),
+        "eth9": (f"{folder}eth9.network",),
+    }
+
+
+IPV6_ROUTES = """\
+network:
+  ethernets:
+    eth1:
+      routes:
+      - {to: default, via: 2001:db8::1}
+      - {to: "::/0", via: 2001:db8::2, metric: 1}
+      - {to: default, scope: link}
+      - {to: "::/0", scope: link}
+      - {to: 10.0.0.0/8, via: 10.1.0.1, table: 254, type: unicast, on-link: no}
+      - {to: 10.9.0.7, via: 10.1.0.1}
+      gateway6: 2001:db8::3
+"""
+
+
+def test_routes_that_are_preferred_to_ours_or_no_less_than_it() -> None:
+    (found,) = parse({OTHER: IPV6_ROUTES})
+    assert [str(gateway) for gateway in found.gateways] == ["2001:db8::2", "0.0.0.0", "::"]
+    assert [str(route) for route in found.routes] == [
+        "10.0.0.0/8 via 10.1.0.1",
+        "10.9.0.7/32 via 10.1.0.1",
+    ]
+    others = [text for _, text in found.options]
+    assert others == [
+        '{"to": "default", "via": "2001:db8::1"}',
+        '{"to": "default", "via": "2001:db8::3"}',
+    ]
 
 
 FOREIGN = st.dictionaries(
