@@ -4,7 +4,7 @@ from pyinfra.api import deploy
 
 from kvmhost import inventory
 from kvmhost.network.model import Network
-from kvmhost.operations import files, network, packages
+from kvmhost.operations import cloudinit, files, network, packages
 from kvmhost.settings import Platform
 
 _PACKAGES = {
@@ -46,4 +46,7 @@ def bridges_native() -> None:
         backend=backend,
         timeout=settings.guard.network_confirm_timeout,
         with_guests=settings.guard.network_change_with_guests,
+    )
+    cloudinit.network_disabled(
+        name="Have cloud-init leave the network alone",
     )

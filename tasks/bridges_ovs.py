@@ -4,7 +4,7 @@ from pyinfra.api import deploy
 
 from kvmhost import inventory, templates
 from kvmhost.network.model import Network
-from kvmhost.operations import files, modules, network, packages, services
+from kvmhost.operations import cloudinit, files, modules, network, packages, services
 from kvmhost.settings import Platform
 from tasks import bridges_native
 
@@ -42,6 +42,9 @@ def bridges_ovs() -> None:
         backend=backend,
         timeout=settings.guard.network_confirm_timeout,
         with_guests=settings.guard.network_change_with_guests,
+    )
+    cloudinit.network_disabled(
+        name="Have cloud-init leave the network alone",
     )
     files.content(
         name="Keep the native bridge module out",

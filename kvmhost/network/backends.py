@@ -254,9 +254,11 @@ def _netplan(difference: Difference) -> Way:
     gone = netplan.outdated(before, after, devices)
     openvswitch = netplan.has_openvswitch(after)
     restart = "systemctl restart systemd-networkd.service\n"
+    # networkd would take NetworkManager's addresses for its own, which have no routes with them
+    forget = _forget(netplan.in_networkd(before, network.claims, devices))
     return Way(
         forth=Steps(
-            leave=netplan.STOP_NETWORKMANAGER,
+            leave=netplan.STOP_NETWORKMANAGER + forget,
             enter=_delete(gone)
             + difference.mend(without=gone)
             + difference.switching
@@ -266,7 +268,6 @@ def _netplan(difference: Difference) -> Way:
             + netplan.SEE_DEVICES
             + (netplan.START_OPENVSWITCH if openvswitch else "")
             + restart
-            + _forget(netplan.in_networkd({}, network.claims))
             + netplan.START_NETWORKMANAGER,
         ),
         back=Steps(
@@ -275,7 +276,7 @@ def _netplan(difference: Difference) -> Way:
             + netplan.GENERATE
             + netplan.SEE_DEVICES
             + restart
-            + _forget(netplan.in_networkd(before, network.claims, devices))
+            + forget
             + netplan.START_NETWORKMANAGER,
         ),
         validate=(
@@ -366,15 +367,15 @@ def _if_exists(interface: str, command: str) -> str:
 
 
 def _forget(files: Mapping[str, Collection[str]]) -> str:
-    """Have NetworkManager begin anew with devices, and find none with addresses of networkd's.
+    """Have NetworkManager forget devices, and take the addresses of those that networkd has not.
 
-    `files` are those of which networkd has one for each device that is its own.
+    `files` are the paths of which networkd has one for each device that is its own.
     """
     steps = "".join(
         f"    if [ -e /sys/class/net/{name} ]; then\n"
         f'        rm -f "/run/NetworkManager/devices/$(cat /sys/class/net/{name}/ifindex)"\n'
         f"        if {' && '.join(f'[ ! -e {path} ]' for path in paths)}; then "
-        f"ip address flush dev {name}; fi\n"
+        f"ip address flush dev {name} scope global; fi\n"
         "    fi\n"
         for name, paths in files.items()
     )

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Set
 from dataclasses import replace
+from functools import lru_cache
 from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import PurePosixPath
 from typing import Any
@@ -92,8 +93,7 @@ _PARAMETERS: Mapping[Kind, tuple[str, ...]] = {
 }
 """The parameters that the model has."""
 
-_MAIN_TABLE = "254"
-_ROUTE_DEFAULTS = {"type": "unicast", "scope": "global", "table": _MAIN_TABLE, "on-link": "false"}
+_ROUTE_DEFAULTS = {"type": "unicast", "scope": "global", "table": "254"}
 _DEFAULT_ROUTES = ("default", "0.0.0.0/0", "::/0")
 _ANYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
 _PLACES = {"via", "metric", "table", "type"}
@@ -102,9 +102,12 @@ _PLAIN_ROUTE = {"to", "via", "metric"}
 _METRIC6 = 1
 """Of our IPv6 default route: those that routers announce get 100 to 2048 from networkd."""
 
+_SCALAR = yaml.resolver.BaseResolver.DEFAULT_SCALAR_TAG
+_MAPPING = yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG
+
 # Section ("ethernets", "vlans", …), then definition by its id.
 _Definition = Mapping[str, Any]
-_Sections = dict[str, dict[str, dict[str, Any]]]
+_Sections = Mapping[str, Mapping[str, _Definition]]
 
 
 def render(
@@ -228,7 +231,7 @@ def _sections(network: Network, devices: Devices) -> dict[str, dict[str, object]
     for interface in network.interfaces:
         hardware = {key: _value(text) for key, text in interface.hardware}
         _check_device(interface, hardware, devices)
-        sections[_section(interface, hardware)][interface.name] = _definition(interface, hardware)
+        sections[_section(interface)][interface.name] = _definition(interface, hardware)
     return {section: definitions for section, definitions in sections.items() if definitions}
 
 
@@ -243,10 +246,11 @@ def _check_device(interface: Interface, hardware: _Definition, devices: Devices)
         )
 
 
-def _section(interface: Interface, hardware: _Definition) -> str:
+def _section(interface: Interface) -> str:
     if interface.kind in ("vlan", "bridge"):
         return "bridges" if interface.tag is None else "vlans"
-    return "bonds" if "interfaces" in hardware or interface.kind == "bond" else "ethernets"
+    is_foreign_bond = any(key == "interfaces" for key, _ in interface.hardware)
+    return "bonds" if is_foreign_bond or interface.kind == "bond" else "ethernets"
 
 
 def _definition(interface: Interface, hardware: _Definition) -> dict[str, object]:
@@ -371,55 +375,83 @@ def _is_reachable(interface: Interface, route: _Definition) -> bool:
 def _without(path: str, text: str, network: Network, names: Mapping[str, str]) -> str:
     """Take the definitions of our interfaces out of a file's text, and refer to ours instead.
 
+    netplan knows an id that another definition refers to only if it has read it by then: where
+    ours is read later, an empty definition stays.
+
     Raises ValueError where another device's definition has the id of one of ours.
     """
-    ids = [(section, id_) for section, found in _read(path, text).items() for id_ in found]
-    ours = {(section, id_) for section, id_ in ids if names[id_] in network.claims}
-    for section, id_ in ids:
-        if (section, id_) not in ours and id_ in network.names:
-            raise ValueError(
-                f"{path} has the id {id_} for {names[id_]}: give it another, "
-                f"because ours of {id_} has its name for its id."
-            )
-    renamed = {id_: name for id_, name in names.items() if id_ != name and name in network.names}
+    definitions = _read(path, text)
+    ours = {
+        (section, id_)
+        for section, found in definitions.items()
+        for id_ in found
+        if names[id_] in network.claims
+    }
+    for section, found in definitions.items():
+        for id_ in found:
+            if (section, id_) not in ours and id_ in network.names:
+                raise ValueError(
+                    f"{path} has the id {id_} for {names[id_]}: give it another, "
+                    f"because ours of {id_} has its name for its id."
+                )
     # Nodes keep the quotes, and BaseLoader and BaseDumper add no tags of their own.
     document = yaml.compose(text, yaml.CBaseLoader)
-    references = list(_references(document, renamed))
-    if not (ours or references):
+    body = _entries(document).get("network")
+    references = [
+        node
+        for section, found in _entries(body).items()
+        for id_, definition in _entries(found).items()
+        if (section, id_) not in ours
+        for node in _references(definition)
+        if names.get(node.value) in network.names
+    ]
+    is_read_before = PurePosixPath(path).name < PurePosixPath(OWN_FILE).name
+    needed = {
+        (_section(interface), interface.name)
+        for interface in network.interfaces
+        if is_read_before and interface.name in {names[node.value] for node in references}
+    }
+    is_right = all(names[node.value] == node.value for node in references)
+    if is_right and needed == ours and not any(definitions[key][id_] for key, id_ in ours):
         return text
-    assert isinstance(document, yaml.MappingNode)
+    assert isinstance(body, yaml.MappingNode)
     for node in references:
-        node.value = renamed[node.value]
-    body = {key.value: node for key, node in document.value}["network"]
-    for key, section in body.value:
+        node.value = names[node.value]
+    for key, section in _entries(body).items():
         if isinstance(section, yaml.MappingNode):
-            section.value = [
-                (id_, node) for id_, node in section.value if (key.value, id_.value) not in ours
-            ]
+            section.value = [(id_, n) for id_, n in section.value if (key, id_.value) not in ours]
+    for key, name in sorted(needed):
+        if key not in _entries(body):
+            body.value.append((yaml.ScalarNode(_SCALAR, key), yaml.MappingNode(_MAPPING, [])))
+        empty = yaml.MappingNode(_MAPPING, [], flow_style=True)
+        _entries(body)[key].value.insert(0, (yaml.ScalarNode(_SCALAR, name), empty))
     body.value = [(key, node) for key, node in body.value if node.value != []]
     return str(yaml.serialize(document, Dumper=yaml.CBaseDumper))
 
 
-def _references(node: Any, ids: Collection[str]) -> Iterator[yaml.ScalarNode]:
-    """Find, anywhere below a node, what refers to one of the definitions."""
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            if key.value == "link":
-                yield from (each for each in [value] if each.value in ids)
-            elif key.value == "interfaces" and isinstance(value, yaml.SequenceNode):
-                yield from (each for each in value.value if each.value in ids)
-            else:
-                yield from _references(value, ids)
+def _entries(node: Any) -> dict[str, Any]:
+    """Return the nodes of a mapping by their keys; of anything else, none."""
+    return {key.value: n for key, n in node.value} if isinstance(node, yaml.MappingNode) else {}
+
+
+def _references(definition: Any) -> Iterator[yaml.ScalarNode]:
+    """Find what refers to another definition."""
+    found = _entries(definition)
+    if "link" in found:
+        yield found["link"]
+    if isinstance(found.get("interfaces"), yaml.SequenceNode):
+        yield from found["interfaces"].value
 
 
 def _loaded(existing: Mapping[str, str]) -> _Sections:
     """Merge the files' definitions in netplan's order, which is that of the file names."""
     sections: _Sections = {}
     for path in sorted(existing, key=lambda path: PurePosixPath(path).name):
-        _merge(sections, _read(path, existing[path]))
+        sections = _merged(sections, _read(path, existing[path]))
     return sections
 
 
+@lru_cache(maxsize=16)  # of one host at a time
 def _read(path: str, text: str) -> _Sections:
     try:
         document = yaml.load(text, yaml.CBaseLoader)  # a loader of text only
@@ -437,15 +469,17 @@ def _read(path: str, text: str) -> _Sections:
     }
 
 
-def _merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
-    for key, value in more.items():
-        present = into.get(key)
+def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(one)
+    for key, value in other.items():
+        present = result.get(key)
         if isinstance(present, dict) and isinstance(value, dict):
-            _merge(present, value)
+            result[key] = _merged(present, value)
         elif isinstance(present, list) and isinstance(value, list):
-            present.extend(value)
+            result[key] = [*present, *value]
         else:
-            into[key] = value
+            result[key] = value
+    return result
 
 
 def _names(sections: _Sections, devices: Devices) -> dict[str, str]:
@@ -543,7 +577,11 @@ def _addresses(definition: _Definition) -> Iterator[AddressWithPrefix]:
 def _routes(definition: _Definition) -> Iterator[dict[str, Any]]:
     """Return every route, without what is so anyway."""
     for route in definition.get("routes") or ():
-        yield {key: value for key, value in route.items() if _ROUTE_DEFAULTS.get(key) != value}
+        yield {
+            key: value
+            for key, value in route.items()
+            if _ROUTE_DEFAULTS.get(key) != value and (key != "on-link" or _true(value))
+        }
     for key in ("gateway4", "gateway6"):
         if key in definition:
             yield {"to": "default", "via": definition[key]}

@@ -57,9 +57,10 @@ def restart_network(machine: Node) -> None:
     machine.run("systemd-run --unit=restarts --collect systemctl restart network.service")
 
     def is_over() -> bool:
-        return machine.answers_ssh() and "inactive" in machine.run(
-            "systemctl is-active restarts", check=False
-        ).stdout
+        return (
+            machine.answers_ssh()
+            and "inactive" in machine.run("systemctl is-active restarts", check=False).stdout
+        )
 
     wait_until(is_over, DEADLINE, f"{machine.name} to restart its network")
     assert machine.run("systemctl is-active network").stdout == "active\n"

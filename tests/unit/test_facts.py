@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from kvmhost.facts.cloudinit import Configuration, Told
 from kvmhost.facts.firewalld import Firewalld, InterfaceZone, Zone
 from kvmhost.facts.network import Network
 from kvmhost.facts.packages import Installed, Updates
@@ -59,6 +60,18 @@ python3.11-libs.x86_64              3.11.7-1.el9                baseos
 a-package-with-a-very-long-name-that-does-not-fit.x86_64
                                     1.0-1.el6                   base
 """
+
+
+@pytest.mark.parametrize(
+    ("output", "told"),
+    [
+        (["none"], Told(False)),
+        (["absent"], Told(True)),
+        (["exists", "eDogMQo="], Told(True, "x: 1\n")),
+    ],
+)
+def test_cloud_init_may_be_missing_or_be_told_something(output: list[str], told: Told) -> None:
+    assert Configuration().process(output) == told
 
 
 def test_a_kernel_without_ipv6_has_no_routes_for_it() -> None:

@@ -16,6 +16,9 @@ from kvmhost.network.interfaces import Interface
 from kvmhost.network.model import Network, TakenOver
 from kvmhost.network.netplan import (
     OWN_FILE,
+    dropped,
+    has_openvswitch,
+    in_networkd,
     outdated,
     parse,
     render,
@@ -258,9 +261,55 @@ def test_a_bond_that_is_built_otherwise_goes_with_the_vlan_interfaces_on_it() ->
     assert outdated(before, rendered(before, network(**BOND, mtu=9000))) == ()
 
 
-def test_open_vswitchs_bridges_are_netplans_to_delete() -> None:
+def test_open_vswitchs_bridges_are_dropped_and_no_links() -> None:
     before = rendered({}, network(**OPENVSWITCH))
-    assert outdated(before, rendered(before, network())) == ()
+    fewer = network(
+        **{**OPENVSWITCH, "bridges": {"mgmt0": 100, "cloudbr0": 200}, "guest_label": "cloudbr0"}
+    )
+    assert dropped(before, rendered(before, fewer)) == ("cloudbr1",)
+    assert dropped(before, rendered(before, network(**OPENVSWITCH, mtu=1400))) == ()
+    native = rendered(before, network())
+    assert set(dropped(before, native)) == {"cloudbr", "mgmt0"}
+    assert outdated(before, native) == ()
+    assert (has_openvswitch(before), has_openvswitch(native)) == (True, False)
+
+
+def test_a_device_is_networkds_by_any_of_its_ids() -> None:
+    files = {CLOUD_INIT: "network: {ethernets: {id0: {match: {macaddress: 52:54:00:00:00:02}}}}\n"}
+    folder = "/run/systemd/network/10-netplan-"
+    assert in_networkd(files, {"eth0", "eth9"}, DEVICES) == {
+        "eth0": (f"{folder}eth0.network", f"{folder}id0.network"),
+        "eth9": (f"{folder}eth9.network",),
+    }
+
+
+IPV6_ROUTES = """\
+network:
+  ethernets:
+    eth1:
+      routes:
+      - {to: default, via: 2001:db8::1}
+      - {to: "::/0", via: 2001:db8::2, metric: 1}
+      - {to: default, scope: link}
+      - {to: "::/0", scope: link}
+      - {to: 10.0.0.0/8, via: 10.1.0.1, table: 254, type: unicast, on-link: no}
+      - {to: 10.9.0.7, via: 10.1.0.1}
+      gateway6: 2001:db8::3
+"""
+
+
+def test_routes_that_are_preferred_to_ours_or_no_less_than_it() -> None:
+    (found,) = parse({OTHER: IPV6_ROUTES})
+    assert [str(gateway) for gateway in found.gateways] == ["2001:db8::2", "0.0.0.0", "::"]
+    assert [str(route) for route in found.routes] == [
+        "10.0.0.0/8 via 10.1.0.1",
+        "10.9.0.7/32 via 10.1.0.1",
+    ]
+    others = [text for _, text in found.options]
+    assert others == [
+        '{"to": "default", "via": "2001:db8::1"}',
+        '{"to": "default", "via": "2001:db8::3"}',
+    ]
 
 
 FOREIGN = st.dictionaries(
@@ -277,6 +326,7 @@ FOREIGN = st.dictionaries(
 )
 
 
+@settings(deadline=None)  # others use this processor too
 @given(FOREIGN, NETWORKS)
 def test_other_definitions_mean_what_they_meant(
     files: dict[str, str], any_network: Network
@@ -288,7 +338,7 @@ def test_other_definitions_mean_what_they_meant(
     assert rendered(after, any_network) == {OWN_FILE: after[OWN_FILE]}
 
 
-@settings(max_examples=1000)
+@settings(max_examples=1000, deadline=None)
 @given(NETWORKS)
 def test_rendered_and_read_back_it_is_the_same_network(any_network: Network) -> None:
     assert set(parse(rendered({}, any_network))) == own(any_network)
@@ -323,6 +373,7 @@ def as_pairs_of_any_order(interfaces: Iterable[Interface]) -> set[Interface]:
     }
 
 
+@settings(deadline=None)
 @given(NETWORKS, st.sets(st.sampled_from(HARDWARE)), st.sets(st.sampled_from(OPTIONS)))
 def test_what_is_taken_over_is_read_back_as_it_was(
     any_network: Network, hardware: set[tuple[str, str]], options: set[tuple[str, str]]
@@ -372,7 +423,12 @@ def test_a_starting_point_is_taken_over_or_left_alone(point: StartingPoint) -> N
     found = parse(point.files, point.devices)
     claims = taken_over(ours, found, Resolvers()).claims
     theirs = {each for each in found if each.name not in claims}
-    assert {each for each in parse(after, point.devices) if not each.own} == theirs
+    kept = {each for each in parse(after, point.devices) if not each.own}
+    assert kept >= theirs
+    # what others refer to before ours is read
+    for each in kept - theirs:
+        assert each.name in ours.names
+        assert each == Interface(each.name, each.kind)
     again = BACKENDS["netplan"].change(ours, replace(before, files=after))
     assert again is None or again.files == ()
     assert theirs or point.outcome != LEFT_ALONE

@@ -279,6 +279,11 @@ STARTING_POINTS = (
         LEFT_ALONE,
     ),
     StartingPoint(
+        "storage VLAN in the same file as the uplink",
+        {INSTALLER: MANAGEMENT + "    storage: {id: 50, link: eth0, addresses: [10.50.0.11/16]}\n"},
+        LEFT_ALONE,
+    ),
+    StartingPoint(
         "static routes, name servers and a label beside the address",
         {
             INSTALLER: _file("""
