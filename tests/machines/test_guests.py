@@ -58,16 +58,18 @@ PORTS = f"for bridge in {BRIDGE} cloudbr0 cloudbr1; do ls /sys/class/net/$bridge
 @pytest.fixture(scope="module")
 def machines(fleet: Fleet, deploy: Deploy) -> Iterator[Machines]:
     """Yield machines with a guest each on a VLAN of CloudStack's own."""
-    run = deploy("-y", *ON_MACHINES, target=TARGET)
-    assert run.status == 0, run.output
-    for number, machine in enumerate(fleet.machines, start=1):
-        lab.set_trunk(machine, (*TRUNK, VLAN, 310))
-        machine.run("systemctl start libvirtd")
-        machine.run(f"set -e\n{SETUP.format(number=number)}", stdin=GUEST)
-    yield fleet.machines
-    for machine in fleet.machines:
-        machine.run(TEARDOWN, check=False)
-        lab.set_trunk(machine)
+    for target in ("tasks.libvirt.libvirt", TARGET):
+        run = deploy("-y", *ON_MACHINES, target=target)
+        assert run.status == 0, run.output
+    try:
+        for number, machine in enumerate(fleet.machines, start=1):
+            lab.set_trunk(machine, (*TRUNK, VLAN, 310))
+            machine.run(f"set -e\n{SETUP.format(number=number)}", stdin=GUEST)
+        yield fleet.machines
+    finally:
+        for machine in fleet.machines:
+            machine.run(TEARDOWN, check=False)
+            lab.set_trunk(machine)
 
 
 def guests_reach_each_other(machines: Machines) -> bool:
