@@ -250,15 +250,13 @@ def _netplan(difference: Difference) -> Way:
     busy; it also sets up virtual functions, 802.1X and regulatory domains, which stay as they are.
     """
     before, after, devices = difference.present.files, difference.after, difference.present.devices
-    network = difference.network
     gone = netplan.outdated(before, after, devices)
     openvswitch = netplan.has_openvswitch(after)
     restart = "systemctl restart systemd-networkd.service\n"
-    # networkd would take NetworkManager's addresses for its own, which have no routes with them
-    forget = _forget(netplan.in_networkd(before, network.claims, devices))
+    exchange = netplan.exchange_managers(difference.network.claims)
     return Way(
         forth=Steps(
-            leave=netplan.STOP_NETWORKMANAGER + forget,
+            leave=netplan.STOP_NETWORKMANAGER + exchange,
             enter=_delete(gone)
             + difference.mend(without=gone)
             + difference.switching
@@ -276,7 +274,7 @@ def _netplan(difference: Difference) -> Way:
             + netplan.GENERATE
             + netplan.SEE_DEVICES
             + restart
-            + forget
+            + exchange
             + netplan.START_NETWORKMANAGER,
         ),
         validate=(
@@ -364,22 +362,6 @@ def _delete(names: Iterable[str]) -> str:
 
 def _if_exists(interface: str, command: str) -> str:
     return f"if [ -e /sys/class/net/{interface} ]; then {command}; fi\n"
-
-
-def _forget(files: Mapping[str, Collection[str]]) -> str:
-    """Have NetworkManager forget devices, and take the addresses of those that networkd has not.
-
-    `files` are the paths of which networkd has one for each device that is its own.
-    """
-    steps = "".join(
-        f"    if [ -e /sys/class/net/{name} ]; then\n"
-        f'        rm -f "/run/NetworkManager/devices/$(cat /sys/class/net/{name}/ifindex)"\n'
-        f"        if {' && '.join(f'[ ! -e {path} ]' for path in paths)}; then "
-        f"ip address flush dev {name} scope global; fi\n"
-        "    fi\n"
-        for name, paths in files.items()
-    )
-    return f"if [ -e networkmanager ]; then\n{steps}fi\n"
 
 
 def _each(command: str, names: Iterable[str]) -> str:

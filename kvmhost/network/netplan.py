@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import lru_cache
 from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import PurePosixPath
+from shlex import join
 from typing import Any
 
 import yaml
@@ -51,17 +52,19 @@ units=$(find /run/systemd/system /run/systemd/generator.late -maxdepth 1 \
     -name 'netplan-ovs-*.service' ! -name netplan-ovs-cleanup.service -exec basename {} ';' || true)
 [ -z "$units" ] || systemctl start $units
 """
-# NetworkManager lets go of a device only when it is restarted, and keeps one that it has had
-# unless that is forgotten. Whether it ran is written down: what is begun here may break off.
+# NetworkManager lets go of a device only when it is restarted. What it has is written down first:
+# what is begun here may break off, and those devices are its own again on the way back.
 STOP_NETWORKMANAGER = """\
 if systemctl --quiet is-active NetworkManager.service; then
-    touch networkmanager
+    [ -e networkmanager ] || timeout 30 nmcli --terse --fields device,state device |
+        sed -n 's/:connected$//p' >networkmanager
     systemctl stop NetworkManager.service
 fi
 """
 START_NETWORKMANAGER = """\
 if [ -e networkmanager ]; then timeout 60 systemctl start NetworkManager.service; fi
 """
+
 
 # netplan warns of files that others can read, because they may hold secrets.
 _MODE = 0o600
@@ -188,21 +191,21 @@ def has_openvswitch(files: Mapping[str, str]) -> bool:
     )
 
 
-def in_networkd(
-    files: Mapping[str, str], names: Collection[str], devices: Devices = NO_DEVICES
-) -> Mapping[str, tuple[str, ...]]:
-    """Return the paths of which one is there if networkd has an interface, by the names.
+def exchange_managers(names: Collection[str]) -> str:
+    """Return what has neither NetworkManager nor networkd go by what the other made of a device.
 
-    They are what netplan generates of the files, or would generate if they defined it.
+    NetworkManager remembers a device, and takes its addresses for a profile of their own; networkd
+    takes them for its own, but without the routes that ought to come with them.
     """
-    found = _names(_loaded(files), devices)
-    return {
-        name: tuple(
-            f"/run/systemd/network/10-netplan-{id_}.network"
-            for id_ in sorted({name, *(id_ for id_, each in found.items() if each == name)})
-        )
-        for name in sorted(names)
-    }
+    return (
+        "if [ -e networkmanager ]; then\n"
+        f"    for name in {join(sorted(names))}; do\n"
+        '        grep -qxF "$name" networkmanager && [ -e "/sys/class/net/$name" ] || continue\n'
+        '        rm -f "/run/NetworkManager/devices/$(cat "/sys/class/net/$name/ifindex")"\n'
+        '        ip address flush dev "$name" scope global\n'
+        "    done\n"
+        "fi\n"
+    )
 
 
 def _together(files: Mapping[str, str], devices: Devices) -> tuple[Interface, ...]:

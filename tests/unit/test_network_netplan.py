@@ -18,7 +18,6 @@ from kvmhost.network.netplan import (
     OWN_FILE,
     dropped,
     has_openvswitch,
-    in_networkd,
     outdated,
     parse,
     render,
@@ -272,15 +271,6 @@ def test_open_vswitchs_bridges_are_dropped_and_no_links() -> None:
     assert set(dropped(before, native)) == {"cloudbr", "mgmt0"}
     assert outdated(before, native) == ()
     assert (has_openvswitch(before), has_openvswitch(native)) == (True, False)
-
-
-def test_a_device_is_networkds_by_any_of_its_ids() -> None:
-    files = {CLOUD_INIT: "network: {ethernets: {id0: {match: {macaddress: 52:54:00:00:00:02}}}}\n"}
-    folder = "/run/systemd/network/10-netplan-"
-    assert in_networkd(files, {"eth0", "eth9"}, DEVICES) == {
-        "eth0": (f"{folder}eth0.network", f"{folder}id0.network"),
-        "eth9": (f"{folder}eth9.network",),
-    }
 
 
 IPV6_ROUTES = """\
