@@ -1,36 +1,93 @@
 """The workstation's connections to the hosts: how they are made, and made anew."""
 
+import glob
 import logging
+import os
 import socket
-from collections.abc import Mapping
+import tempfile
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import gevent
 import paramiko
+from gevent.select import select
 from pyinfra.api import Host, StringCommand
 from pyinfra.api.exceptions import ConnectError
 from pyinfra.connectors.ssh import SSHConnector
-from pyinfra.connectors.sshuserclient.client import SSHClient, append_hostkey
+from pyinfra.connectors.sshuserclient.client import (
+    SSHClient,
+    append_hostkey,
+    get_host_keys,
+    get_ssh_config,
+)
+from pyinfra.connectors.util import clear_askpass_cache
+from typing_extensions import Buffer, override
 
-_ANSWER = 15
+_CONNECTION = 30
+"""Seconds that a connection may take to be made, jump hosts included."""
+_ANSWER = 30
 """Seconds that a command may take before its connection counts as dead."""
 
 
+@dataclass(frozen=True)
+class Destination:
+    """Where a host may be reached, and how.
+
+    `address` is the address, or the name that has it. `name` is what `config_file`, None for the
+    user's own, has the options for: ssh_config(5)'s Host.
+    """
+
+    address: str
+    name: str
+    config_file: str | None
+
+
+class ProxyPipe(paramiko.ProxyCommand):
+    """A running proxy command, as the socket that paramiko wants.
+
+    paramiko's own goes on reading after the command's end, so that a lost connection is never
+    noticed, and prints a traceback when the command is gone before it is ended.
+    """
+
+    def __init__(self, proxy: paramiko.ProxyCommand) -> None:
+        self.cmd, self.process, self.timeout = proxy.cmd, proxy.process, proxy.timeout
+
+    @override
+    def send(self, content: Buffer) -> int:
+        descriptor = _descriptor(self.process.stdin)
+        if not select([], [descriptor], [], self.timeout)[1]:
+            raise TimeoutError
+        return os.write(descriptor, content)
+
+    @override
+    def recv(self, size: int) -> bytes:
+        descriptor = _descriptor(self.process.stdout)
+        if not select([descriptor], [], [], self.timeout)[0]:
+            raise TimeoutError
+        return os.read(descriptor, size)
+
+    @override
+    def close(self) -> None:
+        with suppress(ProcessLookupError):
+            self.process.terminate()
+
+
 def transport_without_delay(sock: socket.socket, **options: Any) -> paramiko.Transport:
-    """Return a transport that sends small packets at once.
+    """Return a transport that sends small packets at once, and notices a proxy command's end.
 
     paramiko leaves Nagle's algorithm on, and every remote command then waits some 40 ms for a
     delayed acknowledgement. A proxy command's socket has no such option.
     """
     if isinstance(sock, socket.socket):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    elif isinstance(sock, paramiko.ProxyCommand):
+        return paramiko.Transport(ProxyPipe(sock), **options)
     return paramiko.Transport(sock, **options)
-
-
-def address(host: Host) -> str:
-    """Return the name or address at which the host is being reached."""
-    return str(_connector(host).data["ssh_hostname"] or host.name)
 
 
 def peer(host: Host) -> str | None:
@@ -42,46 +99,76 @@ def peer(host: Host) -> str | None:
     return str(transport.getpeername()[0])
 
 
-def expect_at(host: Host, address: str) -> None:
-    """Let the host's present key be known, in this run, at another address too."""
-    client, name, key = _key_at(host, address)
-    if client.get_host_keys().lookup(name) is None:
-        client.get_host_keys().add(name, key.get_name(), key)
+def destination(host: Host) -> Destination:
+    """Return where the host is being reached."""
+    data = _connector(host).data
+    name, config_file = data["ssh_hostname"] or host.name, data["ssh_config_file"]
+    return Destination(_options(name, config_file)["hostname"], name, config_file)
 
 
-def remember_at(host: Host, address: str) -> None:
+def destinations_at(host: Host, address: str) -> tuple[Destination, ...]:
+    """Return how the host may be reached at another address.
+
+    The options that ssh_config(5) has for the host hold there too: jump host, port, user, keys.
+    Where it has others for the new address, those come second.
+    """
+    present = destination(host)
+    moved = Destination(address, present.name, _config_with(present, address))
+    plain = Destination(address, address, present.config_file)
+    options = _options(moved.name, moved.config_file)
+    # CanonicalizeHostname would lead to the name after all
+    if options["hostname"] != address or options == _options(plain.name, plain.config_file):
+        return (plain,)
+    return moved, plain
+
+
+def expect_at(host: Host, destinations: Sequence[Destination]) -> None:
+    """Let the host's present key be known, in this run, at these destinations too.
+
+    Raises ConnectError when the host is not connected.
+    """
+    connector = _connector(host)
+    key = _key(connector)
+    for each in destinations:
+        options = _options(each.name, each.config_file)
+        known = get_host_keys(_known_hosts_files(connector, options))
+        name = _known_as(connector, options)
+        if known.lookup(name) is None:
+            known.add(name, key.get_name(), key)
+        _reread_known_hosts(each.config_file, options)
+
+
+def remember_at(host: Host, destination: Destination) -> None:
     """Write the host's key to the known hosts, if there are any, for an address not known yet."""
-    client, name, key = _key_at(host, address)
-    file = client._host_keys_filename
+    connector = _connector(host)
+    key = _key(connector)
+    name = _known_as(connector, _options(destination.name, destination.config_file))
+    file = connector.client and connector.client._host_keys_filename
     if file and Path(file).exists() and paramiko.HostKeys(file).lookup(name) is None:
-        append_hostkey(client, name, key)  # type: ignore[no-untyped-call]
+        append_hostkey(connector.client, name, key)  # type: ignore[no-untyped-call]
 
 
-def _key_at(host: Host, address: str) -> tuple[SSHClient, str, paramiko.PKey]:
-    """Return the host's connection, an address's name in known_hosts, and the host's key."""
-    client = _connector(host).client
-    transport = client.get_transport() if client else None
-    if client is None or transport is None:
-        raise ConnectError(f"{host.name} is not connected")
-    port = transport.getpeername()[1]
-    name = address if port == paramiko.config.SSH_PORT else f"[{address}]:{port}"
-    return client, name, transport.get_remote_server_key()
-
-
-def reconnect(host: Host, address: str) -> None:
+def reconnect(host: Host, destination: Destination) -> None:
     """Drop the host's connection, which may be dead, and make a new one.
 
-    Raises ConnectError when the host does not answer at the address.
+    Raises ConnectError when the host does not answer at the destination.
     """
     # which would print a traceback for each attempt while the host is out of reach
     logging.getLogger("paramiko.transport").setLevel(logging.CRITICAL)
     connector = _connector(host)
-    if connector.client is not None:
-        connector.client.close()
-    connector.disconnect()  # forgets the file transfers of the old connection
     host.connected = False
-    connector.data["ssh_hostname"] = address
-    connector.connect()
+    connector.data["ssh_hostname"] = destination.name
+    connector.data["ssh_config_file"] = destination.config_file  # type: ignore[typeddict-item]
+    try:
+        with gevent.Timeout(_CONNECTION, ConnectError(f"no connection within {_CONNECTION} s")):
+            if connector.client is not None:
+                _close(connector.client.get_transport())
+            connector.disconnect()  # forgets the file transfers of the old connection
+            connector.connect()
+    except Exception as error:
+        for transport in _left_open(error):
+            _close(transport)
+        raise ConnectError(reason(error)) from None
     host.connected = True
 
 
@@ -93,11 +180,20 @@ def answer(host: Host, command: str, arguments: Mapping[str, Any]) -> list[str]:
     try:
         with gevent.Timeout(_ANSWER, ConnectError(f"no answer within {_ANSWER} s")):
             done, output = host.run_shell_command(StringCommand(command), **arguments)
-    except (OSError, EOFError, paramiko.SSHException) as error:
-        raise ConnectError(str(error)) from error
+    except Exception as error:
+        raise ConnectError(reason(error)) from error
     if not done:
+        clear_askpass_cache(host)  # a host that was restarted does not have sudo's helper any more
         raise ConnectError(output.stderr or "a command failed")
     return list(output.stdout_lines)
+
+
+def reason(error: Exception) -> str:
+    """Return what an exception says, or at least what it is."""
+    said = str(error)
+    if isinstance(error, ConnectError | OSError | paramiko.SSHException | ValueError) and said:
+        return said
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def _connector(host: Host) -> SSHConnector:
@@ -105,3 +201,99 @@ def _connector(host: Host) -> SSHConnector:
     if not isinstance(connector, SSHConnector):
         raise TypeError(f"{host.name} is not reached through ssh")
     return connector
+
+
+def _options(name: str, config_file: str | None) -> Mapping[str, Any]:
+    """Return what ssh_config(5) has for a name; its "hostname" is always there."""
+    config = get_ssh_config(config_file)
+    return config.lookup(name) if config else {"hostname": name}
+
+
+def _config_with(present: Destination, address: str) -> str:
+    """Write the configuration anew, with another address for one name; return its path."""
+    moved = f"Host {present.name}\n    HostName {address}\n"
+    file = Path(present.config_file or "~/.ssh/config")
+    file = (file if present.config_file else file.expanduser()).absolute()
+    others = f"Host *\nInclude {glob.escape(str(file))}\n" if file.exists() else ""
+    # the first HostName counts; as long as there is none, Match host looks at the name
+    parts = (others, moved) if present.address == present.name else (moved, others)
+    handle, path = tempfile.mkstemp(dir=_folder().name)
+    with os.fdopen(handle, "w") as config:
+        config.writelines(parts)
+    return path
+
+
+@cache
+def _folder() -> "tempfile.TemporaryDirectory[str]":
+    """Make the folder for configurations of this run, which goes at its end."""
+    return tempfile.TemporaryDirectory(prefix="kvmhost-ssh-")
+
+
+def _known_as(connector: SSHConnector, options: Mapping[str, Any]) -> str:
+    """Return a destination's name in known_hosts, as paramiko looks it up."""
+    port = int(connector.data["ssh_port"] or options.get("port", paramiko.config.SSH_PORT))
+    address = str(options["hostname"])
+    return address if port == paramiko.config.SSH_PORT else f"[{address}]:{port}"
+
+
+def _known_hosts_files(
+    connector: SSHConnector | None, options: Mapping[str, Any]
+) -> tuple[str, ...]:
+    """Return the files with the keys of a destination, as `SSHClient.connect` names them."""
+    file = connector.data["ssh_known_hosts_file"] if connector else None
+    files = [file] if file else options.get("userknownhostsfile", "~/.ssh/known_hosts").split()
+    return tuple(os.path.expanduser(each) for each in files)  # noqa: PTH111 (is to be the same text)
+
+
+def _reread_known_hosts(config_file: str | None, options: Mapping[str, Any]) -> None:
+    """Let the jump hosts' keys be known that were accepted when the run began.
+
+    pyinfra writes an accepted key to the file alone, and would ask again.
+    """
+    for hop in filter(None, options.get("proxyjump", "").split(",")):
+        config = get_ssh_config(config_file)
+        name, _ = SSHClient.derive_shorthand(config, hop)  # type: ignore[no-untyped-call]
+        hops_options = _options(name, config_file)
+        files = _known_hosts_files(None, hops_options)
+        known = get_host_keys(files)
+        for file in files:
+            with suppress(Exception):  # pyinfra has warned of what cannot be read
+                known.load(file)
+        _reread_known_hosts(config_file, hops_options)
+
+
+def _descriptor(pipe: IO[bytes] | None) -> int:
+    assert pipe is not None  # paramiko asks for both
+    return pipe.fileno()
+
+
+def _key(connector: SSHConnector) -> paramiko.PKey:
+    """Return the host's key; raise ConnectError when the host is not connected."""
+    transport = connector.client.get_transport() if connector.client else None
+    if transport is None or not transport.is_active():
+        raise ConnectError(f"{connector.host.name} is not connected")
+    return transport.get_remote_server_key()
+
+
+def _left_open(error: BaseException | None) -> Iterator[paramiko.Transport]:
+    """Find the connections to jump hosts that a failed attempt has left open.
+
+    pyinfra keeps them nowhere but in the variables of the functions that failed.
+    """
+    while error is not None:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            for value in list(frame.f_locals.values()):
+                if isinstance(value, paramiko.SSHClient | paramiko.Channel):
+                    transport = value.get_transport()
+                    if transport is not None:
+                        yield transport
+        error = error.__context__
+
+
+def _close(transport: paramiko.Transport | None) -> None:
+    """Close a connection and those to the jump hosts below it, whatever state they are in."""
+    while transport is not None:
+        with suppress(Exception):
+            transport.close()
+        sock = transport.sock
+        transport = sock.get_transport() if isinstance(sock, paramiko.Channel) else None
