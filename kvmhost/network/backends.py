@@ -357,7 +357,11 @@ BACKENDS = {
 
 
 def _delete(names: Iterable[str]) -> str:
-    return "".join(_if_exists(name, f"ip link delete {name}") for name in names)
+    """Have devices gone, whoever is the first to delete them."""
+    return "".join(
+        _if_exists(name, f"ip link delete {name} || [ ! -e /sys/class/net/{name} ]")
+        for name in names
+    )
 
 
 def _if_exists(interface: str, command: str) -> str:
