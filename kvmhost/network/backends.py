@@ -42,6 +42,16 @@ class Backend:
         Raises ValueError when the present files cannot be understood, or define something that
         cannot live beside our interfaces, or say of them what would be lost.
         """
+        try:
+            return self._change(network, present)
+        except ValueError:
+            raise
+        except Exception as error:
+            # A form of a file that nobody thought of: it is this host's, and no other's affair.
+            what = f"{type(error).__name__}: {error}"
+            raise ValueError(f"The network's files cannot be understood ({what}).") from error
+
+    def _change(self, network: Network, present: Present) -> Change | None:
         files, devices = present.files, present.devices
         found = self.parse(files, devices)
         network = taken_over(network, found, present.resolvers)

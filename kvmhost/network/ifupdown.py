@@ -182,7 +182,11 @@ def _options(network: Network, interface: Interface) -> Options:
         *_hardware(network, interface, said),
         *ours,
         *_route_options(interface, 4),
-        *(option for option in _kept(interface) if not option[0].startswith(OF_IPV6)),
+        *(
+            (key, value)
+            for key, value in _kept(interface)
+            if not key.startswith(OF_IPV6) and normal(key) not in said
+        ),
     )
 
 

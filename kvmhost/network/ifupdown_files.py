@@ -53,6 +53,7 @@ class Stanza:
     method: str = ""
     options: Options = ()
     own: bool = field(default=False, compare=False)
+    inherits: str = field(default="", compare=False)
 
     @property
     def interface(self) -> str:
@@ -92,8 +93,16 @@ class Definitions:
     def refuse_other_names(self, names: Set[str], devices: Devices = NO_DEVICES) -> None:
         """Raise ValueError where one of the names is configured, or renamed, as something else.
 
+        Nor may another's stanza inherit from one of theirs.
+
         Which stanza counts is then not to be told from the files, and ours would not.
         """
+        for stanza in self.stanzas:
+            if stanza.inherits in names and stanza.interface not in names:
+                raise ValueError(
+                    f"The stanza of {stanza.name} inherits from {stanza.inherits}, which is ours "
+                    "from now on: write there what it is to have."
+                )
         for name in sorted(names):
             for pattern in self.mappings:
                 if fnmatchcase(name, pattern):
@@ -225,7 +234,7 @@ def _sourced(line: Line, path: str, files: Iterable[str]) -> list[str]:
 def _stanza(line: Line, options: Options, before: Iterable[Stanza]) -> Stanza:
     """Make a stanza of its first line and its options; it may inherit from one before it."""
     name, *rest = line.value.split()
-    inherited = Stanza(name)
+    inherited, parents = Stanza(name), [""]
     if "inherits" in rest:
         rest, parents = rest[: rest.index("inherits")], rest[rest.index("inherits") + 1 :]
         alike = (
@@ -241,6 +250,7 @@ def _stanza(line: Line, options: Options, before: Iterable[Stanza]) -> Stanza:
         method or inherited.method,
         (*inherited.options, *options),
         line.own,
+        "".join(parents[:1]),
     )
 
 

@@ -458,6 +458,7 @@ def _loaded(existing: Mapping[str, str]) -> _Sections:
 def _read(path: str, text: str) -> _Sections:
     try:
         document = yaml.load(text, yaml.CBaseLoader)  # a loader of text only
+        _refuse_repeated(path, yaml.compose(text, yaml.CBaseLoader))
     except yaml.YAMLError as error:
         raise ValueError(f"{path} is no YAML: {error}") from error
     network = document.get("network") if isinstance(document, dict) else None
@@ -470,6 +471,17 @@ def _read(path: str, text: str) -> _Sections:
         for section, definitions in (network or {}).items()
         if isinstance(definitions, dict) and section != "openvswitch"
     }
+
+
+def _refuse_repeated(path: str, node: yaml.Node | None) -> None:
+    """Raise ValueError for a key that a mapping has twice: netplan takes both, PyYAML the last."""
+    if isinstance(node, yaml.MappingNode):
+        keys = [key.value for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise ValueError(f"{path} has {key} more than once in one place: have it once.")
+        for _, value in node.value:
+            _refuse_repeated(path, value)
 
 
 def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

@@ -162,7 +162,7 @@ def _of_kind(sections: Sections, made_here: bool) -> Options:
         return (("connection.type", type_), *_options(type_, said))
     more = {key: value for key, value in said.items() if key not in ("mode", "miimon")}
     # with its mode, because few options go with another
-    return _options(type_, {"mode": said["mode"], **more}) if more else ()
+    return _options(type_, {"mode": said.get("mode", "balance-rr"), **more}) if more else ()
 
 
 def _beside(sections: Sections) -> tuple[Options, Options]:

@@ -38,7 +38,7 @@ def taken_over(network: Network, found: Iterable[Interface], resolvers: Resolver
     others = _of_other_names(network, definitions)
     network = replace(network, taken_over=TakenOver(interfaces=others))
     replaced = tuple(each for each in definitions if each.own or each.name in network.claims)
-    if losses := tuple(_losses(network, replaced)):
+    if losses := (*_losses(network, replaced), *_contradictions(network, replaced)):
         raise ValueError(" ".join(losses))
     succession = [(each, _successor(network, each)) for each in replaced]
     kept = [(each, successor) for each, successor in succession if successor is not None]
@@ -99,6 +99,18 @@ def _losses(network: Network, replaced: Sequence[Interface]) -> Iterator[str]:
         yield from _lost_routes(network, each)
         yield from _lost_options(network, each)
     yield from _lost_addresses(network, replaced)
+
+
+def _contradictions(network: Network, replaced: Sequence[Interface]) -> Iterator[str]:
+    """Name what two definitions of one device say differently of it."""
+    said: dict[tuple[str, str], dict[str, None]] = {}
+    for each in replaced:
+        if successor := _successor(network, each):
+            for key, value in each.hardware:
+                said.setdefault((successor.name, key), {})[value] = None
+    for (name, key), values in said.items():
+        if len(values) > 1:
+            yield f"{name} has {key} {' and '.join(values)}: only one can be had."
 
 
 def _lost_routes(network: Network, replaced: Interface) -> Iterator[str]:

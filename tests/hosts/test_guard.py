@@ -178,6 +178,25 @@ def test_the_way_back_tries_everything(guarded: Guarded) -> None:
     assert guarded.host.run("cat /root/tried; rm /root/tried").stdout == "left\nentered\n"
 
 
+@pytest.mark.parametrize("target", ["elsewhere", "nowhere"])
+def test_a_file_that_is_a_link_is_one_again(guarded: Guarded, target: str) -> None:
+    guarded.host.run(f"cd {DIRECTORY} && mv network elsewhere && ln -s {target} network")
+    listed = guarded.host.run(f"ls -o --time-style=+ {DIRECTORY}").stdout
+    assert guarded.start(a_change(), timeout=1).returncode == 0
+    guarded.wait_for("rolled back: nobody confirmed in time")
+    assert guarded.host.run(f"ls -o --time-style=+ {DIRECTORY}").stdout == listed
+    assert guarded.host.run(f"cat {DIRECTORY}/elsewhere").stdout == "old\n"
+
+
+def test_a_change_that_is_not_applied_cannot_be_confirmed(guarded: Guarded) -> None:
+    hanging = a_change(forth=Steps(leave="touch /root/leaving; sleep 900\n"))
+    assert guarded.start(hanging, timeout=20).returncode == 0
+    guarded.host.run("until [ -e /root/leaving ]; do sleep 0.1; done; rm /root/leaving")
+    assert guarded.confirm().returncode != 0
+    guarded.wait_for("rolled back: nobody confirmed in time")
+    assert guarded.text() == "old\n"
+
+
 def test_a_change_that_hangs_is_undone(guarded: Guarded) -> None:
     hanging = a_change(forth=Steps(enter="sleep 900\n"))
     assert guarded.start(hanging, timeout=2).returncode == 0
