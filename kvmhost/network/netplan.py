@@ -48,8 +48,8 @@ printf '[Service]\\nTimeoutStartSec=5min\\n' >/run/systemd/system/netplan-ovs-.s
 """
 # All at once, because systemd knows their order. The cleanup, which is slow, runs with networkd.
 START_OPENVSWITCH = """\
-units=$(find /run/systemd/system /run/systemd/generator.late -maxdepth 1 \
-    -name 'netplan-ovs-*.service' ! -name netplan-ovs-cleanup.service -exec basename {} ';' || true)
+units=$(cd /run/systemd && find system generator.late -maxdepth 1 -name 'netplan-ovs-*.service' \
+    ! -name netplan-ovs-cleanup.service -exec basename {} ';' 2>/dev/null || true)
 [ -z "$units" ] || systemctl start $units
 """
 # NetworkManager lets go of a device only when it is restarted. What it has is written down first:
@@ -64,7 +64,6 @@ fi
 START_NETWORKMANAGER = """\
 if [ -e networkmanager ]; then timeout 60 systemctl start NetworkManager.service; fi
 """
-
 
 # netplan warns of files that others can read, because they may hold secrets.
 _MODE = 0o600
