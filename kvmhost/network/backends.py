@@ -60,6 +60,16 @@ class Backend:
         difference = Difference(network, present, rendered, removed)
         if not difference.is_of_files and not difference.sentences:
             return None
+        reached_by = sorted(difference.management & network.claims)
+        if reached_by and not any(
+            each.dhcp or each.addresses for each in found if each.name != "lo"
+        ):
+            # the way back restores what files say, and nothing else
+            raise ValueError(
+                f"The host is reached through {' and '.join(reached_by)}, and none of "
+                f"{', '.join(self.paths)} gives an interface an address: another program has done "
+                "it (see network_backend), and its network could not be restored."
+            )
         gone = {each.name for each in found if each.own} | network.claims
         after = self.parse(difference.after, devices)
         if clashes := conflicts(network.interfaces, after, gone - network.names):

@@ -71,3 +71,11 @@ def test_a_bond_of_ours_without_a_mode_is_understood() -> None:
     files = {f"{KEYFILES}/cloudstack-bond0.nmconnection": bond}
     keys = {"uplink": "bond0", "uplink_bond": ["eth0", "eth1"]}
     assert BACKENDS["networkmanager"].change(network(**keys), Present(files=files)) is not None
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_network_that_no_file_configures_could_not_be_restored(backend: str) -> None:
+    link = {"ifname": "eth0", "flags": ["UP"], "mtu": 1500, "addr_info": []}
+    route = {"dst": "default", "gateway": "192.168.42.1", "dev": "eth0"}
+    with pytest.raises(ValueError, match="reached through eth0, and none of /etc"):
+        BACKENDS[backend].change(network(), Present(addresses=[link], routes=[route]))
