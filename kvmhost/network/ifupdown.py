@@ -120,8 +120,9 @@ def changes(
 def _restarted(names: Set[str], existing: Sequence[Interface], defined: Set[str]) -> frozenset[str]:
     """Add what has to be restarted with the named interfaces.
 
-    ifenslave takes down the NICs of a bond that goes, and bridge-utils deletes the VLAN interfaces
-    that a bridge has for ports; a bond that comes takes no NIC whose own stanza says bond-master.
+    ifenslave takes down the NICs of a bond that goes, and bridge-utils the ports of a bridge, of
+    which it deletes the VLAN interfaces; a bond that comes takes no NIC whose own stanza says
+    bond-master.
     """
     restarted = with_all_above(names, existing)
     ports = {
@@ -129,7 +130,7 @@ def _restarted(names: Set[str], existing: Sequence[Interface], defined: Set[str]
         for each in existing
         if each.name in restarted
         for port in each.ports
-        if port in defined and (each.kind == "bond" or "." in port)
+        if port in defined
     }
     return restarted if ports <= restarted else _restarted(restarted | ports, existing, defined)
 

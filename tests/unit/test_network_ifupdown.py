@@ -811,6 +811,13 @@ def test_only_what_changed_is_restarted(before: str, after: str, expected: Chang
     assert changes({INTERFACES: before}, {INTERFACES: after}) == expected
 
 
+def test_a_nic_that_a_bridge_takes_down_comes_up_for_open_vswitch() -> None:
+    native = rendered(network(**UNTAGGED, mtu=1400), {})
+    switched = rendered(network(**{**OPENVSWITCH, **UNTAGGED}), native)
+    assert "eth0" in changes(native, switched).up
+    assert "eth0" in changes(switched, native).up
+
+
 def test_a_restart_takes_what_stands_on_it_along() -> None:
     files = {INTERFACES: merge(DEBIAN, network(mtu=9000))}
     everything = ("eth0", "eth0.100", "cloudbr0", "cloudbr1")
