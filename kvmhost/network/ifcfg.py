@@ -14,7 +14,7 @@ Sources: initscripts' sysconfig.txt, Open vSwitch's README.RHEL.rst, ovs-vsctl(8
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Collection, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_interface
 from pathlib import PurePosixPath
@@ -174,16 +174,17 @@ def changes(
     """Say which interfaces have to be restarted on the way from one set of files to another.
 
     `also` names interfaces that are to be restarted although their files stay. With each
-    interface goes what is built on it, because it loses its routes or its ports. `soonest` are to
-    come up before the others, with what they are built on.
+    interface goes what is built on it, because it loses its routes or its ports, and with a bridge
+    or bond its ports: ifup makes it anew, and a bridge's port joins it when it is itself brought
+    up. `soonest` are to come up before the others, with what they are built on.
     """
     old, new = _definitions(before, devices), _definitions(after, devices)
     lower, upper = parse(before, devices), parse(after, devices)
     differing = {name for name in old.keys() | new.keys() if old.get(name) != new.get(name)}
-    restarted = with_all_above(differing | also, (*lower, *upper))
+    restarted = _with_ports_and_above(differing | also, (*lower, *upper))
     stopped = [name for name in reversed(bottom_up(lower)) if name in restarted & old.keys()]
     flushed = [name for name in stopped if _is_ovs(old[name])]
-    made = {each.name for each in (*lower, *upper) if each.stp is not None or each.kind == "bond"}
+    made = {each.name for each in (*lower, *upper) if _is_made(each)}
     return Changes(
         down=tuple(file for name in stopped if name not in flushed for file in old[name]),
         deleted=tuple(sorted(made & restarted)),
@@ -197,6 +198,19 @@ def changes(
             if starts(variables)
         ),
     )
+
+
+def _with_ports_and_above(names: Set[str], interfaces: Collection[Interface]) -> frozenset[str]:
+    made = [each for each in interfaces if _is_made(each)]
+    found = with_all_above(names, interfaces)
+    while ports := {port for each in made if each.name in found for port in each.ports} - found:
+        found = with_all_above(found | ports, interfaces)
+    return found
+
+
+def _is_made(interface: Interface) -> bool:
+    """Whether ifup makes the interface, and gives it its ports."""
+    return interface.kind == "bond" or interface.stp is not None
 
 
 def sysctls(before: Mapping[str, str], after: Mapping[str, str]) -> str:

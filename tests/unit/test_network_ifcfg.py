@@ -391,7 +391,20 @@ RESTARTS: dict[str, tuple[dict[str, str], dict[str, str], Changes]] = {
     "the address moves to a bridge": (
         rendered(network()),
         rendered(network(**ON_BRIDGE)),
-        Changes(down=("cloudbr0", "eth0.100"), deleted=("cloudbr0",), up=("cloudbr0",)),
+        Changes(
+            down=("cloudbr0", "eth0.200", "eth0.100"),
+            deleted=("cloudbr0",),
+            up=("eth0.200", "cloudbr0"),
+        ),
+    ),
+    "another forward delay": (
+        rendered(network()),
+        rendered(network(bridge_forward_delay=7)),
+        Changes(
+            down=("cloudbr1", "cloudbr0", "eth0.300", "eth0.200"),
+            deleted=("cloudbr0", "cloudbr1"),
+            up=("eth0.200", "eth0.300", "cloudbr0", "cloudbr1"),
+        ),
     ),
     "from a NIC to a bond": (
         rendered(network()),
@@ -463,6 +476,9 @@ def test_nothing_is_stopped_before_what_stands_on_it(old: Network, new: Network)
         for interface in interfaces:
             for lower in set(interface.below) & order.keys() if interface.name in order else ():
                 assert (order[lower] < order[interface.name]) == upwards
+    for interface in parse(then):
+        if interface.stp is not None and interface.name in found.up:
+            assert set(interface.ports) <= set(found.up), "a bridge is made anew without its port"
 
 
 def test_the_network_scripts_are_told_the_file_and_not_the_interface() -> None:
