@@ -9,7 +9,7 @@ from typing import Any
 from pyinfra.api import FactBase
 from typing_extensions import override
 
-from kvmhost.network.change import Present
+from kvmhost.network.change import GUARD, Present
 from kvmhost.network.interfaces import Address
 from kvmhost.network.observed import ADDRESSES_COMMAND, ROUTES6_COMMAND, ROUTES_COMMAND
 from kvmhost.network.ovs import STATE_COMMAND
@@ -39,6 +39,7 @@ class Network(FactBase[Present | None]):
                 "for file in /run/systemd/resolve/resolv.conf /etc/resolv.conf; do "
                 'if [ -e "$file" ]; then grep -E "^(nameserver|search|domain)[[:space:]]" "$file" '
                 '| sed "s/^/resolver /"; break; fi; done',
+                f"if [ -e {GUARD}/armed ]; then echo unconfirmed; fi",
                 # libvirt's record of each running guest; it is there even while libvirtd is not
                 "for guest in /run/libvirt/qemu/*.xml; do "
                 '[ -f "$guest" ] && echo "guest $(basename "$guest" .xml)"; done; true',
@@ -51,6 +52,7 @@ class Network(FactBase[Present | None]):
         state: dict[str, list[Any]] = {}
         switch: str | None = None
         guests: list[str] = []
+        unconfirmed = False
         resolvers: list[list[str]] = []
         for line in output:
             what, _, text = line.partition(" ")
@@ -61,6 +63,8 @@ class Network(FactBase[Present | None]):
                 switch = b64decode(text).decode()
             elif what == "guest":
                 guests.append(text)
+            elif what == "unconfirmed":
+                unconfirmed = True
             elif what == "resolver":
                 resolvers.append(text.split())
             elif what in _JSON and text:
@@ -74,6 +78,7 @@ class Network(FactBase[Present | None]):
             routes6=state.get("routes6", ()),  # a kernel without IPv6 may have no answer
             switch=switch,
             guests=tuple(guests),
+            unconfirmed=unconfirmed,
             resolvers=Resolvers(
                 servers=tuple(
                     address

@@ -9,6 +9,9 @@ from kvmhost.network.files import File
 from kvmhost.network.interfaces import Devices
 from kvmhost.network.takeover import Resolvers
 
+GUARD = "/var/lib/cloudstack-network"
+"""Where the guard and its change are, on the host, while they are not confirmed."""
+
 
 @dataclass(frozen=True)
 class Present:
@@ -16,7 +19,8 @@ class Present:
 
     `addresses`, `routes` and `routes6` are iproute2's JSON (see `kvmhost.network.observed`),
     `switch` is Open vSwitch's (see `kvmhost.network.ovs`), None while it does not run. `guests`
-    are the names of the running guests, `resolvers` what names are resolved with.
+    are the names of the running guests, `resolvers` what names are resolved with. `unconfirmed`
+    says that an earlier change stands behind it, which the host may still undo.
     """
 
     files: Mapping[str, str] = field(default_factory=dict)
@@ -26,6 +30,7 @@ class Present:
     switch: str | None = None
     guests: tuple[str, ...] = ()
     resolvers: Resolvers = field(default_factory=Resolvers)
+    unconfirmed: bool = False
 
     @cached_property
     def devices(self) -> Devices:

@@ -20,13 +20,11 @@ from pyinfra.api.exceptions import ConnectError
 from kvmhost import ssh
 from kvmhost.facts.network import Network as PresentNetwork
 from kvmhost.network.backends import BACKENDS
-from kvmhost.network.change import Change
+from kvmhost.network.change import GUARD, Change
 from kvmhost.network.model import Network
 from kvmhost.operations.commands import Commands, fail, unknown
 from kvmhost.operations.files import log_difference
 
-GUARD = "/var/lib/cloudstack-network"
-"""Where the guard and its change are, on the host, while they are not confirmed."""
 LOG = "/var/log/cloudstack-network.log"
 _GUARD_SCRIPT = Path(__file__).parents[2] / "files" / "network-guard"
 # An upload that breaks off leaves nothing, and a power cut empties /run.
@@ -34,6 +32,11 @@ START = (
     "set -e; folder=$(mktemp -d /run/cloudstack-network.XXXXXX); trap 'rm -rf \"$folder\"' EXIT; "
     'base64 -d | tar -xz -C "$folder"; sh "$folder/guard" start'
 )
+_REFUSE = (
+    f"if [ -e {GUARD}/armed ]; then sh {GUARD}/guard refuse_beside_another; fi; "
+    "echo 'an earlier change has just ended: run this again' >&2; exit 1"
+)
+"""Fails, and says what becomes of an earlier change; has it undone if nobody is left to do it."""
 _PAUSE = 1
 """Seconds between two attempts to reach a host."""
 _RESERVE = 5
@@ -49,7 +52,8 @@ Stage = Literal["applied", "confirmed", "over"]
 @operation()
 def configured(network: Network, backend: str, timeout: int, with_guests: bool) -> Commands:
     """
-    Have the network as it is modelled, in its files and in the kernel; nothing is touched if so.
+    Have the network as it is modelled, in its files and in the kernel; nothing is touched if so,
+    unless that is an earlier change's doing which the host may still undo: then it fails.
 
     The host undoes the change by itself, files and kernel state, unless this workstation reaches
     it through the new network in time and finds it as modelled. It needs neither ssh nor the
@@ -71,6 +75,8 @@ def configured(network: Network, backend: str, timeout: int, with_guests: bool) 
         yield from fail(str(error))
         return
     if change is None:
+        if present.unconfirmed:
+            yield StringCommand(_REFUSE)
         return
     if present.guests and not with_guests:
         guests = ", ".join(present.guests)

@@ -16,9 +16,9 @@ import pytest
 from kvmhost.operations.network import GUARD, LOG
 from tests.lab import containers, lab
 from tests.lab.engine import connect
-from tests.lab.fleet import Fleet, Node
+from tests.lab.fleet import DEADLINE, Fleet, Node, wait_until
 from tests.lab.keys import host_key
-from tests.runs import CHECKOUT, Run, pyinfra
+from tests.runs import CHECKOUT, Run, pyinfra, start
 
 TARGET = "tasks.bridges_native.bridges_native"
 PORT = 2222
@@ -113,7 +113,11 @@ class Site:
         self.known_hosts.write_text(f"[{name}]:{PORT} {host_key(self.host)[1]}")
 
     def run(self, target: str = TARGET, **data: object) -> Run:
-        """Run pyinfra against the host, which the inventory knows by its name alone."""
+        """Run pyinfra against the host to the run's end."""
+        return pyinfra(self.inventory(**data), target, "-y", KVMHOST_LAB_FLEET=self.fleet.name)
+
+    def inventory(self, **data: object) -> str:
+        """Write an inventory that knows the host by its name alone, and return its path."""
         path = self.folder / "lab.py"
         path.write_text(
             dedent(f"""\
@@ -135,7 +139,11 @@ class Site:
             cluster_containers = [{self.host.name!r}]
             """)
         )
-        return pyinfra(str(path), target, "-y", KVMHOST_LAB_FLEET=self.fleet.name)
+        return str(path)
+
+    def is_there(self, file: str) -> bool:
+        """Whether the guard's folder has a file."""
+        return file in self.on_host(f"ls {GUARD} 2>/dev/null || true").split()
 
     def beside(self, unit: str, script: str) -> None:
         """Have the host run a script beside its change, once that is applied."""
@@ -281,3 +289,21 @@ def test_a_host_that_does_not_say_how_it_ended_is_named(reached: Site) -> None:
     assert run.status != 0
     assert f"{LOG} does not say how it ended; its network is not as modelled" in run.output
     assert "see its console" in run.output
+
+
+def test_what_another_run_has_begun_is_not_called_unchanged(reached: Site) -> None:
+    keys = {"bridge_forward_delay": 9, "network_confirm_timeout": 600}
+    abandoned = start(reached.inventory(**keys), TARGET, "-y", KVMHOST_LAB_FLEET=reached.fleet.name)
+    wait_until(lambda: reached.is_there("armed"), DEADLINE, "the change to be armed")
+    abandoned.kill()
+    abandoned.communicate()
+    wait_until(lambda: reached.is_there("applied"), DEADLINE, "the change to be applied")
+    beside = reached.run(**keys)
+    assert beside.status != 0
+    assert "an earlier change is not confirmed yet; the host will soon undo it" in beside.output
+    reached.on_host("systemctl stop 'cloudstack-network-rollback-*'")
+    stale = reached.run(**keys)
+    assert stale.status != 0
+    assert "is being undone now: run this again" in stale.output
+    wait_until(lambda: not reached.is_there("guard"), DEADLINE, "the change to be undone")
+    assert reached.on_host("cat /sys/class/net/cloudbr0/bridge/forward_delay").strip() == "600"
