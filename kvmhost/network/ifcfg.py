@@ -282,7 +282,7 @@ def _rendered(network: Network) -> dict[str, dict[str, str]]:
         variables = {"DEVICE": interface.name}
         variables |= {
             key: value
-            for key, value in (*interface.hardware, *interface.options)
+            for key, value in (*interface.hardware, *interface.options, *interface.addressing)
             if key not in ifcfg_routes.KINDS
             if key != "BONDING_OPTS" or interface.kind != "bond"
         }
@@ -423,12 +423,14 @@ def _interface(
     # a bond that we make says what it is in the same variable as one that we keep
     is_said = _SAID_OF_BOND if own and "BONDING_MASTER" in variables else _SAID
     said = [(key, value) for key, value in variables.items() if not is_said.fullmatch(key)]
+    addresses = tuple(_addresses(variables))
+    moving = {"ZONE"} if dhcp or addresses else set()  # a firewall's
     return replace(
         _link(name, variables),
         ports=tuple(sorted(ports)),
         mtu=None if mtu is None else int(mtu),
         dhcp=dhcp,
-        addresses=tuple(_addresses(variables)),
+        addresses=addresses,
         gateways=(*(_gateways(variables) if competes else ()), *beside.gateways),
         gateway_by_dhcp=dhcp and competes,
         routes=beside.routes,
@@ -436,9 +438,14 @@ def _interface(
         dns_search=tuple(variables.get("DOMAIN", "").split()),
         hardware=tuple((key, value) for key, value in said if _HARDWARE.fullmatch(key)),
         options=(
-            *((key, value) for key, value in said if not _HARDWARE.fullmatch(key)),
+            *(
+                (key, value)
+                for key, value in said
+                if not _HARDWARE.fullmatch(key) and key not in moving
+            ),
             *beside.lines,
         ),
+        addressing=tuple((key, value) for key, value in said if key in moving),
         starts=starts(variables),
         own=own,
     )

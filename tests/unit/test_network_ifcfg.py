@@ -333,6 +333,20 @@ def test_routes_go_with_the_address_and_lines_stay_with_theirs() -> None:
 
 
 @pytest.mark.parametrize(
+    ("more", "bridge", "nic"),
+    [("IPADDR=192.168.42.11\nPREFIX=24\n", "dmz", None), ("", None, "dmz")],
+)
+def test_a_firewalls_zone_moves_with_the_address(
+    more: str, bridge: str | None, nic: str | None
+) -> None:
+    files = after(network(**UNTAGGED), {ETH0: f"DEVICE=eth0\n{more}ZONE=dmz\n"})
+    found = {each.name: each for each in parse(files)}
+    assert dict(found["cloudbr0"].addressing).get("ZONE") == bridge
+    assert dict(found["eth0"].options).get("ZONE") == nic
+    assert after(network(**UNTAGGED), files) == files
+
+
+@pytest.mark.parametrize(
     ("text", "competes"),
     [
         ("GATEWAY=10.0.0.1\n", True),

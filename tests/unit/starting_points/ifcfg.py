@@ -42,6 +42,11 @@ STARTING_POINTS = (
     StartingPoint("EL's installer, static", _eth0(), "taken over", keys=_ON_UPLINK),
     StartingPoint("EL's installer, static, the address moves to a VLAN", _eth0(), "taken over"),
     StartingPoint(
+        "a firewall's zone, the address moves to a VLAN",
+        _eth0(f"{_STATIC}ZONE=dmz\n"),
+        "taken over",
+    ),
+    StartingPoint(
         "EL's installer, DHCP", _eth0("BOOTPROTO=dhcp\nDEFROUTE=yes\n"), "taken over", keys=_NO_DNS
     ),
     StartingPoint(
