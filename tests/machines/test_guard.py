@@ -299,10 +299,9 @@ def test_a_guest_keeps_its_host_as_it_is_and_its_port_when_that_is_not_wanted(
 
 
 def test_a_right_configuration_is_confirmed_afterwards(machines: Machines, deploy: Deploy) -> None:
-    for delay in (7, 5):
-        run = deploy(*ON_MACHINES, "--data", f"bridge_forward_delay={delay}", target=TARGET)
-        assert run.status == 0, run.output
-        for machine in machines:
-            read = "cat /sys/class/net/cloudbr0/bridge/forward_delay"
-            assert int(machine.run(read).stdout) == delay * 100
-            assert is_free(machine)
+    run = deploy(*ON_MACHINES, "--data", "bridge_forward_delay=7", target=TARGET)
+    assert run.status == 0, run.output
+    for machine in machines:
+        read = "cat /sys/class/net/cloudbr0/bridge/forward_delay"
+        assert int(machine.run(read).stdout) == 700
+        assert is_free(machine)

@@ -38,6 +38,9 @@ ip link set vnet9 master {BRIDGE}
 ip link set vnet9 up
 ip -n guest address add 198.18.250.{{number}}/24 dev eth0
 ip -n guest link set eth0 up
+# libvirt itself waits for it no longer than half a minute
+busctl --quiet --timeout=600 call org.freedesktop.machine1 /org/freedesktop/machine1 \\
+    org.freedesktop.machine1.Manager ListMachines
 virsh create /dev/stdin
 """
 GUEST = f"""

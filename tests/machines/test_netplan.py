@@ -15,7 +15,7 @@ import pytest
 from kvmhost.network.backends import BACKENDS
 from kvmhost.network.change import Present
 from tests.lab import lab
-from tests.lab.fleet import Fleet, Node, wait_until
+from tests.lab.fleet import DEADLINE, Fleet, Node, wait_until
 from tests.runs import Run, start
 from tests.unit.network_examples import network
 from tests.unit.starting_points import StartingPoint
@@ -32,7 +32,7 @@ STATE = (
     " { ip route show table all; ip -6 route show table all; } | sed 's/ metric [0-9]*//' | sort;"
     " ip -o link | sed -E 's/^[0-9]+: ([^:@]*).* (mtu [0-9]+).*/\\1 \\2/' | sort"
 )
-SETTLING = 60
+SETTLING = 300
 """Seconds until what a rollback has started has set up what it is told to."""
 
 NETWORKMANAGER = """\
@@ -108,7 +108,7 @@ def is_undone(node: Node) -> bool:
 
 
 def wait_until_as_before(node: Node, before: str) -> None:
-    wait_until(lambda: is_undone(node), 300, "the guard to go")
+    wait_until(lambda: is_undone(node), DEADLINE, "the guard to go")
     try:
         wait_until(lambda: state(node) == before, SETTLING, "the network to be as before")
     finally:
@@ -130,7 +130,7 @@ def assert_undone_when_power_is_cut(node: Node, fleet: Fleet) -> None:
                    "--data", f"gateway={node.ssh_hostname.rpartition('.')[0]}.77",
                    KVMHOST_LAB_FLEET=fleet.name)  # fmt: skip
     try:
-        wait_until(lambda: ": applied" in lab.console(node)[seen:], 300, "the change")
+        wait_until(lambda: ": applied" in lab.console(node)[seen:], DEADLINE, "the change")
         lab.power_cut(node)
     finally:
         change.kill()

@@ -6,16 +6,15 @@ The cells are one story and run in their order, so that the way from one to anot
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from threading import Event
 from typing import Any
 
 import pytest
 
 from tests.lab import lab
-from tests.lab.fleet import DEADLINE, Fleet, Node, wait_until
+from tests.lab.fleet import Fleet, Node
 from tests.machines import lacp
+from tests.machines.switching import switched
 from tests.machines.traffic import assert_vlans_carry_traffic
 from tests.runs import ON_MACHINES, Run
 
@@ -93,7 +92,8 @@ LACP_TOPOLOGIES = {
     LACP_OVS: Topology(OPENVSWITCH, {**LACP_BOND, **FAKE_BRIDGES}),
 }
 EVERY_TOPOLOGY = {**TOPOLOGIES, **LACP_TOPOLOGIES}
-REPRESENTATIVE = (GUIDE, "native, address on a bridge", GUIDE_OVS, "native again")
+# the guide's own is what tests/machines/test_deploy.py makes
+REPRESENTATIVE = ("native, address on a bridge", GUIDE_OVS, "native again")
 COMMANDS = 8
 """The most remote commands that a host's network costs when nothing is to be changed."""
 
@@ -115,30 +115,6 @@ def run(deploy: Deploy, name: str, *more: str) -> Run:
 def _written(value: object) -> str:
     """Return a value as pyinfra's --data reads it."""
     return value if isinstance(value, str) else json.dumps(value)
-
-
-@contextmanager
-def switched(machines: Sequence[Node], untagged: int | None) -> Iterator[None]:
-    """Have the switch send a VLAN untagged as soon as a machine has applied its change."""
-    seen = {machine: len(lab.console(machine)) for machine in machines}
-
-    def switch(machine: Node) -> None:
-        wait_until(
-            lambda: over.is_set() or "applied" in lab.console(machine)[seen[machine] :],
-            DEADLINE,
-            f"{machine.name} to have applied",
-        )
-        lab.set_trunk(machine, untagged=untagged)
-
-    over = Event()
-    with ThreadPoolExecutor() as pool:
-        switching = [pool.submit(switch, machine) for machine in machines]
-        try:
-            yield
-        finally:
-            over.set()
-    for each in switching:
-        each.result()
 
 
 def assert_converged(machines: Sequence[Node], deploy: Deploy, topology: str) -> None:
