@@ -61,7 +61,7 @@ PORTS = f"for bridge in {BRIDGE} cloudbr0 cloudbr1; do ls /sys/class/net/$bridge
 @pytest.fixture(scope="module")
 def machines(fleet: Fleet, deploy: Deploy) -> Iterator[Machines]:
     """Yield machines with a guest each on a VLAN of CloudStack's own."""
-    for target in ("tasks.libvirt.libvirt", TARGET):
+    for target in ("tasks.apparmor_selinux.apparmor_selinux", "tasks.libvirt.libvirt", TARGET):
         run = deploy("-y", *ON_MACHINES, target=target)
         assert run.status == 0, run.output
     try:
