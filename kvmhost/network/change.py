@@ -54,6 +54,19 @@ class Steps:
 
 
 @dataclass(frozen=True)
+class Way:
+    """A back end's commands there and back; see `Change`.
+
+    The way back begins with what carries the management address at present.
+    """
+
+    forth: Steps
+    back: Steps
+    validate: str
+    boot: str = ""
+
+
+@dataclass(frozen=True)
 class Change:
     """What `files/network-guard` carries out, and undoes unless it is confirmed.
 

@@ -10,12 +10,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address
 from typing import TypeVar
 
-from kvmhost.network.interfaces import (
-    Address,
-    AddressWithPrefix,
-    Interface,
-    Options,
-)
+from kvmhost.network.interfaces import Address, AddressWithPrefix, Interface, Options
 from kvmhost.network.model import Network, TakenOver
 
 _T = TypeVar("_T")

@@ -6,13 +6,7 @@ from shlex import join, quote
 from pyinfra import host
 from pyinfra.api import StringCommand, operation
 
-from kvmhost.facts.packages import (
-    LISTS_RENEWED,
-    WITH_NEW_PACKAGES,
-    Installed,
-    SigningKey,
-    Updates,
-)
+from kvmhost.facts.packages import LISTS_RENEWED, WITH_NEW_PACKAGES, Installed, SigningKey, Updates
 from kvmhost.operations.commands import Commands, unknown
 from kvmhost.settings import Platform
 

@@ -21,8 +21,8 @@ import pytest
 
 from kvmhost.facts.network import Network as PresentNetwork
 from kvmhost.network.backends import BACKENDS
+from kvmhost.network.backends.ifcfg.files import SYSCTLS
 from kvmhost.network.change import Change
-from kvmhost.network.ifcfg import SYSCTLS
 from kvmhost.settings import Settings, load
 from tests.plan.support import (
     MACHINE,

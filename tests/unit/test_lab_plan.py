@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kvmhost.network.ifcfg import parse
+from kvmhost.network.backends.ifcfg.interfaces import parse
 from tests.lab import fleet as fleet_module
 from tests.lab.containers import cable_subnet, definition, machine_mac, trunk
 from tests.lab.distributions import Distribution, group, own_images, root_trees

@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kvmhost.network.ifcfg import SYSCTLS, Changes, changes, parse, removed, render, sysctls
+from kvmhost.network.backends.ifcfg.files import SYSCTLS
+from kvmhost.network.backends.ifcfg.interfaces import parse
+from kvmhost.network.backends.ifcfg.render import removed, render
+from kvmhost.network.backends.ifcfg.way import Changes, changes, sysctls
 from kvmhost.network.interfaces import Interface
 from kvmhost.network.model import Network
 from tests.unit.network_examples import (

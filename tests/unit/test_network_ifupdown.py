@@ -11,8 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvmhost.network.backends import BACKENDS
+from kvmhost.network.backends.ifupdown.files import INTERFACES
+from kvmhost.network.backends.ifupdown.interfaces import parse
+from kvmhost.network.backends.ifupdown.render import merge, render
+from kvmhost.network.backends.ifupdown.way import Changes, changes
 from kvmhost.network.change import Present
-from kvmhost.network.ifupdown import INTERFACES, Changes, changes, merge, parse, render
 from kvmhost.network.interfaces import NO_DEVICES, Devices, Interface, Options, Route
 from kvmhost.network.model import Network, TakenOver
 from kvmhost.network.takeover import Resolvers, taken_over

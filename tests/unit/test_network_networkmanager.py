@@ -11,17 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvmhost.network.backends import BACKENDS
+from kvmhost.network.backends.networkmanager.interfaces import parse
+from kvmhost.network.backends.networkmanager.render import CONFIGURATION, removed, render
+from kvmhost.network.backends.networkmanager.way import Changes, changes
 from kvmhost.network.change import Change, Present
 from kvmhost.network.interfaces import NO_DEVICES, Devices, Interface, Route
 from kvmhost.network.model import Network
-from kvmhost.network.networkmanager import (
-    CONFIGURATION,
-    Changes,
-    changes,
-    parse,
-    removed,
-    render,
-)
 from kvmhost.network.takeover import Resolvers, taken_over
 from tests.unit.network_examples import (
     BOND,

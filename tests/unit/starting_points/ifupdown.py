@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from kvmhost.network.ifupdown import INTERFACES
+from kvmhost.network.backends.ifupdown.files import INTERFACES
 from tests.unit.network_examples import BOND, IPV6, ON_BRIDGE, UNTAGGED
 from tests.unit.starting_points import StartingPoint
 

@@ -12,11 +12,8 @@ from pathlib import PurePosixPath
 from typing import Any
 from uuid import UUID, uuid3
 
-from kvmhost.network import ifcfg_profiles
-from kvmhost.network.interfaces import (
-    NO_DEVICES,
-    Devices,
-)
+from kvmhost.network.backends.networkmanager import ifcfg as ifcfg_files
+from kvmhost.network.interfaces import NO_DEVICES, Devices
 
 DIRECTORY = "/etc/NetworkManager/system-connections"
 # What was made at runtime, and what packages bring, is read and never written. The files of
@@ -29,7 +26,7 @@ PATHS = (
     f"{_RUNTIME}/*.nmconnection",
     f"{_PACKAGED}/*.nmconnection",
     f"{_ACTIVE}/*",
-    *ifcfg_profiles.PATHS,
+    *ifcfg_files.PATHS,
 )
 OWN = f"{DIRECTORY}/cloudstack-"
 """What the paths of the profiles that we write begin with."""
@@ -97,7 +94,7 @@ class Profile:
         """Whether somebody else sets the interface up, and NetworkManager only shows it."""
         meta = self.sections.get(META, {})
         external = meta.get("external") == "true" or meta.get("volatile") == "true"
-        return external or ifcfg_profiles.UNMANAGED in self.sections
+        return external or ifcfg_files.UNMANAGED in self.sections
 
     @property
     def counts(self) -> bool:
@@ -127,7 +124,7 @@ def read(existing: Mapping[str, str], devices: Devices = NO_DEVICES) -> tuple[Pr
         for path, text in sorted(existing.items())
         if _is_keyfile(path)
     }
-    found |= ifcfg_profiles.read(existing)
+    found |= ifcfg_files.read(existing)
     nics = {name: mac for mac, name in devices.items() if name != "lo"}
     lower = _Lower({each["connection"]["uuid"]: each for each in found.values()}, nics)
     active = _active(existing).values()

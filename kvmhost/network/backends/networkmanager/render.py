@@ -1,67 +1,24 @@
-"""The network as NetworkManager's connection profiles, keyfiles, for version 1.40 and later.
-
-With Open vSwitch the profiles only bring up and address what its own database defines.
-NetworkManager's plugin for it knows ports with a tag but no fake bridges, and CloudStack's agent
-takes for a label only what `ovs-vsctl list-br` names. Without that plugin (on EL a package of its
-own, NetworkManager-ovs) the bridges are "generic" devices, which a profile may address; with it
-they cannot be had, because it addresses only what it has made itself. NetworkManager leaves such
-devices alone as long as they are down, if its configuration does not say that they are its own.
-
-Sources: nm-settings-keyfile(5), NetworkManager.conf(5), nm-openvswitch(7) and nmcli(1).
-"""
+"""Our network as keyfiles, and what NetworkManager has to know of it."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass
-from graphlib import TopologicalSorter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import count
-from types import MappingProxyType
 from uuid import NAMESPACE_URL, uuid5
 
-from kvmhost.network import profile_interfaces, profiles
+from kvmhost.network.backends.networkmanager import profiles
+from kvmhost.network.backends.networkmanager.ifcfg import UNTRANSLATED
+from kvmhost.network.backends.networkmanager.interfaces import METRIC, has_address
+from kvmhost.network.backends.networkmanager.profiles import OWN, Profile
 from kvmhost.network.files import File
-from kvmhost.network.ifcfg_profiles import UNTRANSLATED
-from kvmhost.network.interfaces import (
-    MIIMON,
-    NO_DEVICES,
-    Devices,
-    Interface,
-    first,
-    with_all_above,
-)
+from kvmhost.network.interfaces import MIIMON, NO_DEVICES, Devices, Interface
 from kvmhost.network.model import Network
-from kvmhost.network.profile_interfaces import METRIC, has_address
-from kvmhost.network.profiles import DIRECTORY, OWN, Profile
 
 CONFIGURATION = "/etc/NetworkManager/conf.d/cloudstack.conf"
 PATHS = (*profiles.PATHS, CONFIGURATION)
-
-_NAME, _PATH = "org.freedesktop.NetworkManager", "/org/freedesktop/NetworkManager"
-
-VALIDATE = f"""\
-for file in new{DIRECTORY}/*; do
-    [ -e "$file" ] || continue
-    nmcli --offline connection modify connection.autoconnect yes <"$file" || {{
-        echo "in $file" >&2
-        exit 1
-    }}
-done
-"""
-"""Shell commands that accept the profiles below ./new: nmcli reads each as the daemon would."""
-VALIDATE_OPENVSWITCH = f"""\
-if busctl get-property {_NAME} {_PATH} {_NAME} Capabilities | cut -d " " -f 3- | grep -qw 2; then
-    echo "NetworkManager has its plugin for Open vSwitch (NetworkManager-ovs), with which" \
-        "fake bridges cannot have addresses: remove it" >&2
-    exit 1
-fi
-"""
-"""Shell commands that refuse a NetworkManager with NM_CAPABILITY_OVS (its D-Bus API)."""
-
 _MODE = 0o600  # NetworkManager refuses a keyfile that others can read
 _HEADER = "# CloudStack network (what stands here is overwritten)\n"
 # The highest: a profile that fits the uplink among other devices must not win over ours.
 _PRIORITY = "999"
-_VIRTUAL = {"vlan", "bridge", "bond"}
 # The entries of these lists have keys with numbers.
 _NUMBERED = ("route", "routing-rule")
 # How a bond of ours works, and looks at its NICs.
@@ -70,21 +27,6 @@ _BY_MODEL = re.compile(r"mode|miimon|arp_.*")
 _OF_ROUTERS = re.compile(
     r"method|never-default|ignore-auto-.*|dhcp-.*|ra-timeout|required-timeout|may-fail"
 )
-
-
-@dataclass(frozen=True)
-class Changes:
-    """Profiles as words for `nmcli connection`, such as ("uuid", "…"), each list in order.
-
-    `down` is for the old files, of interfaces that end; `gone` names those of them that
-    NetworkManager makes, and so should have deleted by then. `up` is for the new files, and so is
-    `late`: what starts by itself but was not active, and so is not to be waited for.
-    """
-
-    down: tuple[tuple[str, ...], ...] = ()
-    gone: tuple[str, ...] = ()
-    up: tuple[tuple[str, ...], ...] = ()
-    late: tuple[tuple[str, ...], ...] = ()
 
 
 def render(
@@ -136,52 +78,6 @@ def removed(
         if profile.is_persistent and own.isdisjoint(profile.paths)
         if profile.is_own or (_is_of(network, profile) and (profile.counts or profile.is_elsewhere))
         for path in profile.paths
-    )
-
-
-def parse(existing: Mapping[str, str], devices: Devices = NO_DEVICES) -> tuple[Interface, ...]:
-    """Read the interfaces that are active, or start by themselves, in keyfiles and ifcfg files.
-
-    A profile that names no device goes by its own name. Raises ValueError where an address or
-    number is none.
-    """
-    return profile_interfaces.interfaces(profiles.in_effect(profiles.read(existing, devices)))
-
-
-def changes(
-    before: Mapping[str, str],
-    after: Mapping[str, str],
-    also: Set[str] = frozenset(),
-    devices: Devices = NO_DEVICES,
-    active: Mapping[str, str] = MappingProxyType({}),
-    soonest: Set[str] = frozenset(),
-) -> Changes:
-    """Say which profiles are to be activated on the way from one set of files to another.
-
-    `also` names interfaces that are to be set up anew although their profiles stay. With each
-    interface goes what is built on it, and the ports of a bridge or bond go with it. `active` has
-    the UUID of the profile that is active on each interface at present, and is empty where that is
-    not known; `soonest` names interfaces that come up before others.
-    """
-    old, new = (profiles.in_effect(profiles.read(files, devices)) for files in (before, after))
-    lower, upper = profile_interfaces.interfaces(old), profile_interfaces.interfaces(new)
-    differing = {name for name in old.keys() | new.keys() if old.get(name) != new.get(name)}
-    restarted = _restarted(differing | also, (*lower, *upper))
-    ended = [name for name in reversed(_order(lower)) if _ends(old.get(name), new.get(name))]
-    order = [
-        (name, new[name])
-        for name in first(soonest, _order(upper), upper)
-        if name in restarted & new.keys()
-    ]
-    is_late = {
-        name: bool(active) and not profile.is_own and active.get(name) != profile.uuid
-        for name, profile in order
-    }
-    return Changes(
-        down=tuple(_words(name, old[name]) for name in ended),
-        gone=tuple(name for name in ended if old[name].type in _VIRTUAL),
-        up=tuple(_words(name, profile) for name, profile in order if not is_late[name]),
-        late=tuple(_words(name, profile) for name, profile in order if is_late[name]),
     )
 
 
@@ -382,36 +278,3 @@ def _configuration(network: Network) -> profiles.Sections:
 
 def _matching(names: Iterable[str]) -> str:
     return ",".join(f"interface-name:={name}" for name in names)
-
-
-def _words(name: str, profile: Profile) -> tuple[str, ...]:
-    return ("uuid", profile.uuid, *(() if profile.is_bound else ("ifname", name)))
-
-
-def _ends(old: Profile | None, new: Profile | None) -> bool:
-    return old is not None and (new is None or new.type != old.type)
-
-
-def _order(interfaces: Iterable[Interface]) -> tuple[str, ...]:
-    """Put each interface after its parent with its ports, and each port after its bridge or bond.
-
-    A bond that has no port yet carries nothing for what stands on it.
-    """
-    interfaces = tuple(interfaces)
-    ports = {interface.name: interface.ports for interface in interfaces}
-    before: dict[str, list[str]] = {}
-    for interface in interfaces:
-        before.setdefault(interface.name, [])
-        if interface.parent is not None:
-            before[interface.name] += (interface.parent, *ports.get(interface.parent, ()))
-        for port in interface.ports:
-            before.setdefault(port, []).append(interface.name)
-    return tuple(TopologicalSorter(before).static_order())
-
-
-def _restarted(names: Set[str], interfaces: Iterable[Interface]) -> frozenset[str]:
-    """Add what is built on the interfaces, and the ports that a bridge or bond lets go of."""
-    interfaces = tuple(interfaces)
-    found = with_all_above(names, interfaces)
-    ports = {port for each in interfaces if each.name in found for port in each.ports}
-    return found if ports <= found else _restarted(found | ports, interfaces)

@@ -8,16 +8,26 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
 
-from kvmhost.network.ifcfg_profiles import UNMANAGED
+from kvmhost.network.backends.networkmanager.ifcfg import UNMANAGED
+from kvmhost.network.backends.networkmanager.profiles import (
+    META,
+    Profile,
+    Section,
+    Sections,
+    in_effect,
+    read,
+    values,
+)
 from kvmhost.network.interfaces import (
+    NO_DEVICES,
     Address,
     AddressWithPrefix,
+    Devices,
     Interface,
     Kind,
     Options,
     Route,
 )
-from kvmhost.network.profiles import META, Profile, Section, Sections, values
 
 METRIC = 20
 """Our default routes' metric: below those that NetworkManager gives, of which a VPN's 50 is the
@@ -69,6 +79,15 @@ _OF_DEVICE = re.compile(
     r"connection\.(lldp|auth-retries|wait-(device|activation)-.*|stable-id|down-on-poweroff)"
 )
 _OF_ADDRESS = ("connection", "ipv4", "ipv6", "proxy", "hostname")
+
+
+def parse(existing: Mapping[str, str], devices: Devices = NO_DEVICES) -> tuple[Interface, ...]:
+    """Read the interfaces that are active, or start by themselves, in keyfiles and ifcfg files.
+
+    A profile that names no device goes by its own name. Raises ValueError where an address or
+    number is none.
+    """
+    return interfaces(in_effect(read(existing, devices)))
 
 
 def interfaces(profiles: Mapping[str, Profile]) -> tuple[Interface, ...]:

@@ -1,57 +1,25 @@
-"""The network as ifupdown's /etc/network/interfaces, with what other packages add to it.
-
-They are bridge-utils, vlan and, for a bond, ifenslave.
-
-With Open vSwitch the stanzas only bring up and address what its own database defines and its
-service has made before: openvswitch-switch's own integration would delete a bridge, with
-the guests' ports, on every ifdown.
-
-Sources: interfaces(5), bridge-utils-interfaces(5), vlan-interfaces(5), ifenslave's README.Debian
-and the guide's "Configure in Ubuntu".
-"""
+"""Our network as stanzas, among those of others."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Set
+from dataclasses import asdict
 
-from kvmhost.network.files import File
-from kvmhost.network.ifupdown_files import (
+from kvmhost.network.backends.ifupdown.files import (
     BEGIN,
     BLOCK,
     END,
     INTERFACES,
-    PATHS,
-    Definitions,
-    Stanza,
-    base,
     lines,
     normal,
     read,
     without,
 )
-from kvmhost.network.ifupdown_stanzas import OF_IPV6, interfaces, parse
-from kvmhost.network.interfaces import (
-    MIIMON,
-    NO_DEVICES,
-    Devices,
-    Interface,
-    Options,
-    bottom_up,
-    with_all_above,
-)
+from kvmhost.network.backends.ifupdown.interfaces import OF_IPV6
+from kvmhost.network.files import File
+from kvmhost.network.interfaces import MIIMON, NO_DEVICES, Devices, Interface, Options
 from kvmhost.network.model import Labels, Network
 
-__all__ = ["INTERFACES", "PATHS", "Changes", "changes", "merge", "parse", "render"]
-
 _LOOPBACK = "auto lo\niface lo inet loopback\n"
-
-
-@dataclass(frozen=True)
-class Changes:
-    """Interfaces for `ifdown` while the old files are in place, then for `ifup` with the new."""
-
-    down: tuple[str, ...]
-    up: tuple[str, ...]
 
 
 def render(
@@ -89,70 +57,6 @@ def merge(existing: str, network: Network) -> str:
     block = "\n".join(_rendered(network))
     separator = "" if kept.endswith("\n\n") else "\n"
     return f"{kept}{separator}{BEGIN}\n{block}{END}\n"
-
-
-def changes(
-    before: Mapping[str, str],
-    after: Mapping[str, str],
-    also: Set[str] = frozenset(),
-    devices: Devices = NO_DEVICES,
-) -> Changes:
-    """Say which interfaces have to be restarted on the way from one set of files to another.
-
-    They are those whose stanzas differ, and `also` others. With each interface goes what is built
-    on it, because it loses its routes or its ports, and what its own scripts take down with it.
-    Down is from top to bottom; up is from bottom to top, and only what starts by itself.
-    """
-    old, new = read(before), read(after)
-    told, tells = _definitions(old, devices), _definitions(new, devices)
-    differing = {name for name in told.keys() | tells.keys() if told.get(name) != tells.get(name)}
-    lower, upper = _with_aliases(old, devices), _with_aliases(new, devices)
-    restarted = _restarted(differing | also, (*lower, *upper), told.keys() | tells.keys())
-    down = (name for name in reversed(bottom_up(lower)) if name in restarted & told.keys())
-    up = (
-        name
-        for name in bottom_up(upper)
-        if name in restarted & tells.keys() and new.starts(name, devices)
-    )
-    return Changes(tuple(down), tuple(up))
-
-
-def _restarted(names: Set[str], existing: Sequence[Interface], defined: Set[str]) -> frozenset[str]:
-    """Add what has to be restarted with the named interfaces.
-
-    ifenslave takes down the NICs of a bond that goes, and bridge-utils the ports of a bridge, of
-    which it deletes the VLAN interfaces; a bond that comes takes no NIC whose own stanza says
-    bond-master.
-    """
-    restarted = with_all_above(names, existing)
-    ports = {
-        port
-        for each in existing
-        if each.name in restarted
-        for port in each.ports
-        if port in defined
-    }
-    return restarted if ports <= restarted else _restarted(restarted | ports, existing, defined)
-
-
-def _with_aliases(found: Definitions, devices: Devices) -> tuple[Interface, ...]:
-    """Return what is defined, with each alias as an interface that is built on its own."""
-    names = dict.fromkeys(stanza.name for stanza in found.stanzas)
-    aliases = (Interface(name, "ethernet", parent=base(name)) for name in names if ":" in name)
-    return (*interfaces(found, devices), *aliases)
-
-
-def _definitions(
-    found: Definitions, devices: Devices
-) -> dict[str, tuple[tuple[str, ...], list[Stanza]]]:
-    """Collect, for each name that has a stanza, the words that select it and its stanzas."""
-    return {
-        name: (
-            found.selectors(name, devices),
-            [stanza for stanza in found.stanzas if stanza.name == name],
-        )
-        for name in {stanza.name for stanza in found.stanzas}
-    }
 
 
 def _rendered(network: Network) -> Iterator[str]:

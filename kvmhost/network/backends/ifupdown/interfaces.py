@@ -9,14 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, ip_address, ip_interface
 
-from kvmhost.network.ifupdown_commands import (
+from kvmhost.network.backends.ifupdown.commands import (
     RouteCommand,
     is_of_address,
     is_of_device,
     mtu_command,
     route_command,
 )
-from kvmhost.network.ifupdown_files import Definitions, Stanza, normal, read
+from kvmhost.network.backends.ifupdown.files import Definitions, Stanza, normal, read
 from kvmhost.network.interfaces import (
     NO_DEVICES,
     Address,

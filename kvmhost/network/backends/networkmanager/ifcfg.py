@@ -14,7 +14,7 @@ from ipaddress import IPv4Interface, ip_address
 from pathlib import PurePosixPath
 from uuid import UUID
 
-from kvmhost.network import ifcfg
+from kvmhost.network.backends.ifcfg import files as ifcfg
 
 PATHS = (*ifcfg.PATHS, f"{ifcfg.DIRECTORY}/route*-*", f"{ifcfg.DIRECTORY}/rule*-*")
 UNTRANSLATED = "ifcfg"

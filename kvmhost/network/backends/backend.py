@@ -1,0 +1,70 @@
+"""What a back end is, and the change that it plans."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from kvmhost.network.change import Change, Present, Way
+from kvmhost.network.difference import Difference
+from kvmhost.network.files import File
+from kvmhost.network.interfaces import Devices, Interface, conflicts
+from kvmhost.network.model import Network
+from kvmhost.network.takeover import taken_over
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The files that a back end reads, how it renders and reads them, and its way between two.
+
+    `way` plans the commands. `render` and `parse` raise ValueError, in a sentence for the
+    administrator, when the present files cannot be understood. `removed` names the files that
+    have to go. All take the files by their paths, and the devices that they may name by their MAC
+    addresses.
+    """
+
+    paths: tuple[str, ...]
+    render: Callable[[Network, Mapping[str, str], Devices], tuple[File, ...]]
+    parse: Callable[[Mapping[str, str], Devices], tuple[Interface, ...]]
+    way: Callable[["Difference"], "Way"]
+    removed: Callable[[Network, Mapping[str, str], Devices], tuple[str, ...]] = (
+        lambda network, existing, devices: ()
+    )
+
+    def change(self, network: Network, present: Present) -> Change | None:
+        """Return what leads from the present network to ours; None if it is as modelled.
+
+        Raises ValueError when the present files cannot be understood, or define something that
+        cannot live beside our interfaces, or say of them what would be lost.
+        """
+        try:
+            return self._change(network, present)
+        except ValueError:
+            raise
+        except Exception as error:
+            # A form of a file that nobody thought of: it is this host's, and no other's affair.
+            what = f"{type(error).__name__}: {error}"
+            raise ValueError(f"The network's files cannot be understood ({what}).") from error
+
+    def _change(self, network: Network, present: Present) -> Change | None:
+        files, devices = present.files, present.devices
+        found = self.parse(files, devices)
+        network = taken_over(network, found, present.resolvers)
+        rendered = self.render(network, files, devices)
+        removed = self.removed(network, files, devices)
+        difference = Difference(network, present, rendered, removed)
+        if not difference.is_of_files and not difference.sentences:
+            return None
+        reached_by = sorted(difference.management & network.claims)
+        if reached_by and not any(
+            each.dhcp or each.addresses for each in found if each.name != "lo"
+        ):
+            # the way back restores what files say, and nothing else
+            raise ValueError(
+                f"The host is reached through {' and '.join(reached_by)}, and none of "
+                f"{', '.join(self.paths)} gives an interface an address: another program has done "
+                "it (see network_backend), and its network could not be restored."
+            )
+        gone = {each.name for each in found if each.own} | network.claims
+        after = self.parse(difference.after, devices)
+        if clashes := conflicts(network.interfaces, after, gone - network.names):
+            raise ValueError(" ".join(clashes))
+        return difference.change(self.way(difference))
