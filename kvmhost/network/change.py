@@ -1,4 +1,4 @@
-"""A change of a host's network, and the way back, as plain data."""
+"""A change of a host's network, and its rollback, as plain data."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -46,22 +46,22 @@ class Present:
 class Steps:
     """Shell commands before and after the files are exchanged.
 
-    On the way there, any that fails ends the change; on the way back, each is carried out.
+    Where they apply a change, any that fails ends it; in a rollback, each is carried out.
     """
 
-    leave: str = ""
-    enter: str = ""
+    down: str = ""
+    up: str = ""
 
 
 @dataclass(frozen=True)
-class Way:
-    """A back end's commands there and back; see `Change`.
+class Plan:
+    """A back end's commands for a change; see `Change`.
 
-    The way back begins with what carries the management address at present.
+    The rollback brings up first what carries the management address at present.
     """
 
-    forth: Steps
-    back: Steps
+    apply: Steps
+    rollback: Steps
     validate: str
     boot: str = ""
 
@@ -72,14 +72,14 @@ class Change:
 
     `differences` says in a sentence each what is not as modelled in the kernel. `validate`
     accepts the files below ./new, which is laid out like /. `save` keeps in the present folder
-    what the way back needs beside the files. `boot` makes restored files count in early boot, when
+    what the rollback needs beside the files. `boot` makes restored files count in early boot, when
     no interface is up yet. `removed` are the paths of files that go.
     """
 
     differences: tuple[str, ...]
     files: tuple[File, ...]
-    forth: Steps
-    back: Steps
+    apply: Steps
+    rollback: Steps
     validate: str
     save: str = ""
     boot: str = ""

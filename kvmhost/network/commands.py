@@ -1,4 +1,4 @@
-"""Shell commands of which the ways between networks are made.
+"""Shell commands of which the plans of changes are made.
 
 Those that take names take them quoted.
 """

@@ -105,10 +105,10 @@ def package(change: Change, token: str, timeout: int) -> str:
         "paths": "".join(f"{path}\n" for path in paths),
         "validate": change.validate,
         "save": change.save,
-        "leave": change.forth.leave,
-        "enter": change.forth.enter,
-        "leave-back": change.back.leave,
-        "enter-back": change.back.enter,
+        "down": change.apply.down,
+        "up": change.apply.up,
+        "rollback-down": change.rollback.down,
+        "rollback-up": change.rollback.up,
         "boot": change.boot,
     }
     buffer = io.BytesIO()

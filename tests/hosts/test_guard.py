@@ -137,7 +137,7 @@ def test_nothing_is_touched_that_is_refused_or_cannot_be_saved(
 def test_a_daemon_that_a_rollback_has_started_does_not_disarm_the_next_change(
     guarded: Guarded,
 ) -> None:
-    daemon = a_change(back=Steps(enter="sleep 900 & echo $! >>/root/daemon\n"))
+    daemon = a_change(rollback=Steps(up="sleep 900 & echo $! >>/root/daemon\n"))
     for token in (secrets.token_hex(16), secrets.token_hex(16)):
         assert guarded.start(daemon, timeout=1, token=token).returncode == 0
         guarded.wait_for("rolled back: nobody confirmed in time", token)
@@ -148,10 +148,10 @@ def test_a_daemon_that_a_rollback_has_started_does_not_disarm_the_next_change(
     guarded.assert_nothing_is_left()
 
 
-@pytest.mark.parametrize("steps", [Steps(leave="false\n"), Steps(enter="false\n")], ids=str)
+@pytest.mark.parametrize("steps", [Steps(down="false\n"), Steps(up="false\n")], ids=str)
 def test_a_step_that_fails_ends_the_change(guarded: Guarded, steps: Steps) -> None:
-    entered = Steps(steps.leave, steps.enter + "touch /root/entered\n")
-    assert guarded.start(a_change(forth=entered)).returncode == 0
+    entered = Steps(steps.down, steps.up + "touch /root/entered\n")
+    assert guarded.start(a_change(apply=entered)).returncode == 0
     guarded.wait_for("rolled back: the new network could not be set up")
     assert guarded.text() == "old\n"
     assert guarded.host.run("ls /root/entered", check=False).returncode != 0
@@ -161,18 +161,16 @@ def test_a_step_that_fails_ends_the_change(guarded: Guarded, steps: Steps) -> No
 def test_a_file_that_cannot_be_written_ends_the_change(guarded: Guarded) -> None:
     guarded.host.run(f"touch {DIRECTORY}/file")
     files = (File(f"{DIRECTORY}/file/below-it", "new\n"), File(PATH, "new\n"))
-    entering = Steps(enter="touch /root/entered\n")
-    assert guarded.start(a_change(files=files, forth=entering)).returncode == 0
+    entering = Steps(up="touch /root/entered\n")
+    assert guarded.start(a_change(files=files, apply=entering)).returncode == 0
     guarded.wait_for("rolled back: the new network could not be set up")
     assert guarded.text() == "old\n"
     assert guarded.host.run("ls /root/entered", check=False).returncode != 0
 
 
 def test_the_way_back_tries_everything(guarded: Guarded) -> None:
-    back = Steps(
-        leave="false\necho left >/root/tried\n", enter="false\necho entered >>/root/tried\n"
-    )
-    assert guarded.start(a_change(back=back), timeout=1).returncode == 0
+    back = Steps(down="false\necho left >/root/tried\n", up="false\necho entered >>/root/tried\n")
+    assert guarded.start(a_change(rollback=back), timeout=1).returncode == 0
     guarded.wait_for("rolled back: nobody confirmed in time")
     assert guarded.text() == "old\n"
     assert guarded.host.run("cat /root/tried; rm /root/tried").stdout == "left\nentered\n"
@@ -189,7 +187,7 @@ def test_a_file_that_is_a_link_is_one_again(guarded: Guarded, target: str) -> No
 
 
 def test_a_change_that_is_not_applied_cannot_be_confirmed(guarded: Guarded) -> None:
-    hanging = a_change(forth=Steps(leave="touch /root/leaving; sleep 900\n"))
+    hanging = a_change(apply=Steps(down="touch /root/leaving; sleep 900\n"))
     assert guarded.start(hanging, timeout=20).returncode == 0
     guarded.host.run("until [ -e /root/leaving ]; do sleep 0.1; done; rm /root/leaving")
     assert guarded.confirm().returncode != 0
@@ -198,7 +196,7 @@ def test_a_change_that_is_not_applied_cannot_be_confirmed(guarded: Guarded) -> N
 
 
 def test_a_change_that_hangs_is_undone(guarded: Guarded) -> None:
-    hanging = a_change(forth=Steps(enter="sleep 900\n"))
+    hanging = a_change(apply=Steps(up="sleep 900\n"))
     assert guarded.start(hanging, timeout=2).returncode == 0
     guarded.wait_for("rolled back: nobody confirmed in time")
     assert guarded.text() == "old\n"
@@ -208,8 +206,8 @@ def test_a_change_that_hangs_is_undone(guarded: Guarded) -> None:
 
 def test_a_full_disk_is_rolled_back_from(guarded: Guarded) -> None:
     guarded.host.run(f"mount -t tmpfs -o size=64k guarded {DIRECTORY} && echo old >{PATH}")
-    filling = Steps(enter=f"cat /dev/zero >{DIRECTORY}/fills-it || false\n")
-    assert guarded.start(a_change(forth=filling)).returncode == 0
+    filling = Steps(up=f"cat /dev/zero >{DIRECTORY}/fills-it || false\n")
+    assert guarded.start(a_change(apply=filling)).returncode == 0
     guarded.wait_for("rolled back: the new network could not be set up")
     assert guarded.text() == "old\n"
 
@@ -284,9 +282,9 @@ def test_a_rollback_that_cannot_put_a_file_back_says_so_and_is_tried_again(
     guarded: Guarded,
 ) -> None:
     holding = Steps(
-        enter=f"mount --bind -o ro {PATH} {PATH}; mount -o remount,ro,bind {PATH}; false\n"
+        up=f"mount --bind -o ro {PATH} {PATH}; mount -o remount,ro,bind {PATH}; false\n"
     )
-    assert guarded.start(a_change(forth=holding), timeout=20).returncode == 0
+    assert guarded.start(a_change(apply=holding), timeout=20).returncode == 0
     guarded.wait_for("rolled back, but not every file")
     assert guarded.text() == "new\n"
     guarded.host.run(f"umount {PATH}")

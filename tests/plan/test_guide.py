@@ -114,7 +114,7 @@ NO_BRIDGE = "/etc/modprobe.d/cloudstack-openvswitch.conf"
 LISTINGS = CHECKOUT / "tests" / "unit" / "golden" / "network"
 """The network files of the guide, for the unit tests of the back ends too."""
 
-Difference = tuple[str, str | None, str]
+Drift = tuple[str, str | None, str]
 """A line of the guide or "", what the deploy has in its place or "", and why."""
 OURS = ("", "# CloudStack network (what stands here is overwritten)", "the next run knows its own")
 ALONE = ("", "NM_CONTROLLED=no", "on EL 7 and 8 NetworkManager would take the interface too")
@@ -132,7 +132,7 @@ RESOLVER = tuple(
     ("", line, "the guide names servers in its example for Ubuntu only")
     for line in ("DNS1=8.8.8.8", "DNS2=8.8.4.4", "DOMAIN=lab.example.org")
 )
-NATIVE_EL_DIFFERENCES: Mapping[str, tuple[Difference, ...]] = {
+NATIVE_EL_DIFFERENCES: Mapping[str, tuple[Drift, ...]] = {
     "ifcfg-eth0": (),
     "ifcfg-eth0.100": (FOLLOWS, *RESOLVER),
     "ifcfg-eth0.200": (FOLLOWS,),
@@ -142,12 +142,12 @@ NATIVE_EL_DIFFERENCES: Mapping[str, tuple[Difference, ...]] = {
 }
 
 
-def _made_anew(options: str) -> tuple[Difference, ...]:
+def _made_anew(options: str) -> tuple[Drift, ...]:
     why = "ifdown deletes the bridge, and the guide's file would make one without VLAN and uplink"
     return (("", "OVSREQUIRES=cloudbr", why), ("", f"OVS_OPTIONS='{options}'", why))
 
 
-OPENVSWITCH_EL_DIFFERENCES: Mapping[str, tuple[Difference, ...]] = {
+OPENVSWITCH_EL_DIFFERENCES: Mapping[str, tuple[Drift, ...]] = {
     "ifcfg-eth0": (),
     "ifcfg-cloudbr": (
         (
@@ -164,7 +164,7 @@ OPENVSWITCH_EL_DIFFERENCES: Mapping[str, tuple[Difference, ...]] = {
     "ifcfg-cloudbr0": _made_anew("cloudbr 200"),
     "ifcfg-cloudbr1": _made_anew("cloudbr 300"),
 }
-UBUNTU_DIFFERENCES: tuple[Difference, ...] = (
+UBUNTU_DIFFERENCES: tuple[Drift, ...] = (
     ("", "# CloudStack network: begin (what stands here is overwritten)", OURS[2]),
     ("", "# CloudStack network: end", OURS[2]),
     ("# The primary network interface", "# Management network", "all comments name the traffic"),
@@ -179,7 +179,7 @@ UBUNTU_DIFFERENCES: tuple[Difference, ...] = (
 
 
 def _lines(
-    section: str, example: str, name: str, differences: Mapping[str, tuple[Difference, ...]]
+    section: str, example: str, name: str, differences: Mapping[str, tuple[Drift, ...]]
 ) -> Iterator[Row]:
     """Yield a row for each line of the guide's ifcfg files, and for each line besides."""
     listing = (LISTINGS / name).read_text()
@@ -201,7 +201,7 @@ def _file(
     group: str,
     path: str,
     text: str,
-    differences: tuple[Difference, ...],
+    differences: tuple[Drift, ...],
     example: str,
 ) -> Iterator[Row]:
     reasons = {guide: (ours, why) for guide, ours, why in differences if guide}
@@ -662,7 +662,7 @@ def network_change(group: str, name: str) -> Change | None:
 def guarded(group: str, name: str) -> list[str]:
     """Return the scripts that the guard runs on the way to the new network."""
     change = network_change(group, name) if EXAMPLES[name].network else None
-    return [change.validate, change.forth.leave, change.forth.enter] if change else []
+    return [change.validate, change.apply.down, change.apply.up] if change else []
 
 
 def commands(run: Run) -> str:

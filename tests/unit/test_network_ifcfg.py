@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from kvmhost.network.backends.ifcfg.files import SYSCTLS
 from kvmhost.network.backends.ifcfg.interfaces import parse
+from kvmhost.network.backends.ifcfg.plan import Changes, changes, sysctls
 from kvmhost.network.backends.ifcfg.render import removed, render
-from kvmhost.network.backends.ifcfg.way import Changes, changes, sysctls
 from kvmhost.network.interfaces import Interface
 from kvmhost.network.model import Network
 from tests.unit.network_examples import (

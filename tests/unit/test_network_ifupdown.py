@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from kvmhost.network.backends import BACKENDS
 from kvmhost.network.backends.ifupdown.files import INTERFACES
 from kvmhost.network.backends.ifupdown.interfaces import parse
+from kvmhost.network.backends.ifupdown.plan import Changes, changes
 from kvmhost.network.backends.ifupdown.render import merge, render
-from kvmhost.network.backends.ifupdown.way import Changes, changes
 from kvmhost.network.change import Present
 from kvmhost.network.interfaces import NO_DEVICES, Devices, Interface, Options, Route
 from kvmhost.network.model import Network, TakenOver
@@ -273,8 +273,8 @@ def test_a_bond_of_all_has_every_eth() -> None:
 def test_a_nic_that_appears_is_not_deleted_on_the_way_back() -> None:
     change = BACKENDS["ifupdown"].change(network(**BOND), Present())
     assert change is not None
-    assert "ip link delete bond0 " in change.back.leave
-    assert "eth1" not in change.back.leave
+    assert "ip link delete bond0 " in change.rollback.down
+    assert "eth1" not in change.rollback.down
 
 
 def test_the_vlan_interface_that_goes_with_its_bridge_is_not_mended() -> None:
@@ -285,8 +285,8 @@ def test_the_vlan_interface_that_goes_with_its_bridge_is_not_mended() -> None:
     files = {file.path: file.content for file in render(network(), {})}
     change = BACKENDS["ifupdown"].change(network(mtu=1400), Present(files, links))
     assert change is not None
-    assert "ifdown --force cloudbr0" in change.forth.leave
-    assert "eth0.200" not in change.forth.enter
+    assert "ifdown --force cloudbr0" in change.apply.down
+    assert "eth0.200" not in change.apply.up
 
 
 def test_sourced_files_let_go_of_our_interfaces() -> None:
@@ -718,13 +718,13 @@ def test_a_vlan_interface_of_another_name_goes_and_comes_back() -> None:
     ]
     change = BACKENDS["ifupdown"].change(network(), Present(OTHER_NAME, links))
     assert change is not None
-    assert "ifdown --force vlan100\n" in change.forth.leave
+    assert "ifdown --force vlan100\n" in change.apply.down
     # the kernel has one device for each tag of a NIC
-    assert "then ip link delete vlan100 || " in change.forth.enter
-    assert change.forth.enter.index("delete vlan100") < change.forth.enter.index("ifup eth0.100")
-    assert "ifdown --force eth0.100\n" in change.back.leave
-    assert "then ip link delete eth0.100 || " in change.back.leave
-    assert "ifup --force --ignore-errors vlan100\n" in change.back.enter
+    assert "then ip link delete vlan100 || " in change.apply.up
+    assert change.apply.up.index("delete vlan100") < change.apply.up.index("ifup eth0.100")
+    assert "ifdown --force eth0.100\n" in change.rollback.down
+    assert "then ip link delete eth0.100 || " in change.rollback.down
+    assert "ifup --force --ignore-errors vlan100\n" in change.rollback.up
 
 
 def test_what_was_put_below_our_block_is_said_of_its_last_interface() -> None:
@@ -754,10 +754,10 @@ def test_the_way_back_begins_with_what_carries_the_management_address(address: s
     ]
     change = BACKENDS["ifupdown"].change(network(**BOND), Present(before, links, routes))
     assert change is not None
-    ups = [line.split()[-1] for line in change.back.enter.splitlines() if " ifup " in line]
+    ups = [line.split()[-1] for line in change.rollback.up.splitlines() if " ifup " in line]
     assert ups == ["eth0", "eth0.100", "eth1"]
     # what hangs ends, what fails keeps nothing else from being done
-    for line in (*change.back.leave.splitlines(), *change.back.enter.splitlines()):
+    for line in (*change.rollback.down.splitlines(), *change.rollback.up.splitlines()):
         if " ifup " in line or " ifdown " in line:
             assert line.startswith("timeout --kill-after=10 ")
         if " ifup " in line:
@@ -776,8 +776,8 @@ def test_what_is_missing_comes_up_although_its_stanza_stays() -> None:
     renumbered = network(management_address="192.168.42.12/24")
     change = BACKENDS["ifupdown"].change(renumbered, Present(files, links))
     assert change is not None
-    assert "ifup cloudbr1\n" in change.forth.enter
-    assert "ifup cloudbr0\n" not in change.forth.enter
+    assert "ifup cloudbr1\n" in change.apply.up
+    assert "ifup cloudbr0\n" not in change.apply.up
 
 
 RESTARTS: dict[str, tuple[str, str, Changes]] = {

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from kvmhost.network.backends import BACKENDS
 from kvmhost.network.backends.netplan.files import OWN_FILE
 from kvmhost.network.backends.netplan.interfaces import parse
+from kvmhost.network.backends.netplan.plan import dropped, has_openvswitch, outdated
 from kvmhost.network.backends.netplan.render import render
-from kvmhost.network.backends.netplan.way import dropped, has_openvswitch, outdated
 from kvmhost.network.change import Present
 from kvmhost.network.interfaces import Interface
 from kvmhost.network.model import Network, TakenOver

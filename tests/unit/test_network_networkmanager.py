@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from kvmhost.network.backends import BACKENDS
 from kvmhost.network.backends.networkmanager.interfaces import parse
+from kvmhost.network.backends.networkmanager.plan import Changes, changes
 from kvmhost.network.backends.networkmanager.render import CONFIGURATION, removed, render
-from kvmhost.network.backends.networkmanager.way import Changes, changes
 from kvmhost.network.change import Change, Present
 from kvmhost.network.interfaces import NO_DEVICES, Devices, Interface, Route
 from kvmhost.network.model import Network
@@ -270,7 +270,7 @@ def test_the_change_takes_the_other_profiles_away() -> None:
     assert change is not None
     assert change.removed == (WIRED,)
     assert WIRED not in {file.path for file in change.files}
-    assert f"nmcli --wait 30 connection up uuid {uuid_of(WIRED)}\n" in change.back.enter
+    assert f"nmcli --wait 30 connection up uuid {uuid_of(WIRED)}\n" in change.rollback.up
 
 
 def test_a_device_that_is_no_longer_ours_is_not_managed_any_more() -> None:
@@ -499,12 +499,12 @@ def test_a_vlan_interface_of_another_name_ends_and_is_back_on_the_way_back() -> 
     change, files = changed(at("the management VLAN under another name"))
     assert f"{CONNECTIONS}/mgmt.nmconnection" not in files
     assert "vlan100" not in "".join(files.values())
-    end = change.forth.leave.splitlines()
+    end = change.apply.down.splitlines()
     assert f"connection down uuid {VLAN_UUID} || true" in end[0]
     # NetworkManager deletes it too, and may be the first
     assert "ip link delete vlan100 || [ ! -e /sys/class/net/vlan100 ]" in end[1]
-    assert f"connection up uuid {VLAN_UUID}\n" in change.back.enter
-    assert "ip link delete eth0.100" in change.back.leave
+    assert f"connection up uuid {VLAN_UUID}\n" in change.rollback.up
+    assert "ip link delete eth0.100" in change.rollback.down
 
 
 def test_what_was_active_at_runtime_alone_is_activated_again_on_the_way_back() -> None:
@@ -512,8 +512,8 @@ def test_what_was_active_at_runtime_alone_is_activated_again_on_the_way_back() -
         change, files = changed(at(name))
         assert change.removed == ()
         assert f"uuid={RUNTIME_UUID}" not in files[own("eth0")]  # which would be passed over
-        assert f"connection up uuid {RUNTIME_UUID}" in change.back.enter
-    assert f"connection up uuid {RUNTIME_UUID} ifname eth0\n" in change.back.enter
+        assert f"connection up uuid {RUNTIME_UUID}" in change.rollback.up
+    assert f"connection up uuid {RUNTIME_UUID} ifname eth0\n" in change.rollback.up
 
 
 def test_the_way_back_begins_with_what_has_the_address() -> None:
@@ -534,7 +534,7 @@ def test_the_way_back_begins_with_what_has_the_address() -> None:
     )
     change = BACKENDS["networkmanager"].change(network(), present)
     assert change is not None
-    up = [line for line in change.back.enter.splitlines() if "connection up" in line]
+    up = [line for line in change.rollback.up.splitlines() if "connection up" in line]
     assert [line.split()[-1] for line in up] == [UPLINK_UUID, VLAN_UUID, SECOND_UUID]
     assert all(line.startswith("timeout 60 nmcli --wait 30 ") for line in up)
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from kvmhost.network.change import Change, Present, Way
-from kvmhost.network.difference import Difference
+from kvmhost.network.change import Change, Plan, Present
+from kvmhost.network.drift import Drift
 from kvmhost.network.files import File
 from kvmhost.network.interfaces import Devices, Interface, conflicts
 from kvmhost.network.model import Network
@@ -13,18 +13,18 @@ from kvmhost.network.takeover import taken_over
 
 @dataclass(frozen=True)
 class Backend:
-    """The files that a back end reads, how it renders and reads them, and its way between two.
+    """The files that a back end reads, how it renders and reads them, and its plan of a change.
 
-    `way` plans the commands. `render` and `parse` raise ValueError, in a sentence for the
-    administrator, when the present files cannot be understood. `removed` names the files that
-    have to go. All take the files by their paths, and the devices that they may name by their MAC
-    addresses.
+    `plan` has the commands from what differs. `render` and `parse` raise ValueError, in a sentence
+    for the administrator, when the present files cannot be understood. `removed` names the files
+    that have to go. All take the files by their paths, and the devices that they may name by their
+    MAC addresses.
     """
 
     paths: tuple[str, ...]
     render: Callable[[Network, Mapping[str, str], Devices], tuple[File, ...]]
     parse: Callable[[Mapping[str, str], Devices], tuple[Interface, ...]]
-    way: Callable[["Difference"], "Way"]
+    plan: Callable[[Drift], Plan]
     removed: Callable[[Network, Mapping[str, str], Devices], tuple[str, ...]] = (
         lambda network, existing, devices: ()
     )
@@ -50,21 +50,21 @@ class Backend:
         network = taken_over(network, found, present.resolvers)
         rendered = self.render(network, files, devices)
         removed = self.removed(network, files, devices)
-        difference = Difference(network, present, rendered, removed)
-        if not difference.is_of_files and not difference.sentences:
+        drift = Drift(network, present, rendered, removed)
+        if not drift.is_of_files and not drift.sentences:
             return None
-        reached_by = sorted(difference.management & network.claims)
+        reached_by = sorted(drift.management & network.claims)
         if reached_by and not any(
             each.dhcp or each.addresses for each in found if each.name != "lo"
         ):
-            # the way back restores what files say, and nothing else
+            # a rollback restores what files say, and nothing else
             raise ValueError(
                 f"The host is reached through {' and '.join(reached_by)}, and none of "
                 f"{', '.join(self.paths)} gives an interface an address: another program has done "
                 "it (see network_backend), and its network could not be restored."
             )
         gone = {each.name for each in found if each.own} | network.claims
-        after = self.parse(difference.after, devices)
+        after = self.parse(drift.after, devices)
         if clashes := conflicts(network.interfaces, after, gone - network.names):
             raise ValueError(" ".join(clashes))
-        return difference.change(self.way(difference))
+        return drift.change(self.plan(drift))

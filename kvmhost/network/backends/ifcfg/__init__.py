@@ -15,7 +15,7 @@ Sources: initscripts' sysconfig.txt, Open vSwitch's README.RHEL.rst, ovs-vsctl(8
 from kvmhost.network.backends.backend import Backend
 from kvmhost.network.backends.ifcfg.files import PATHS
 from kvmhost.network.backends.ifcfg.interfaces import parse
+from kvmhost.network.backends.ifcfg.plan import plan
 from kvmhost.network.backends.ifcfg.render import removed, render
-from kvmhost.network.backends.ifcfg.way import way
 
-BACKEND = Backend(PATHS, render, parse, way, removed)
+BACKEND = Backend(PATHS, render, parse, plan, removed)

@@ -13,7 +13,7 @@ and the guide's "Configure in Ubuntu".
 from kvmhost.network.backends.backend import Backend
 from kvmhost.network.backends.ifupdown.files import PATHS
 from kvmhost.network.backends.ifupdown.interfaces import parse
+from kvmhost.network.backends.ifupdown.plan import plan
 from kvmhost.network.backends.ifupdown.render import render
-from kvmhost.network.backends.ifupdown.way import way
 
-BACKEND = Backend(PATHS, render, parse, way)
+BACKEND = Backend(PATHS, render, parse, plan)

@@ -12,7 +12,7 @@ Sources: nm-settings-keyfile(5), NetworkManager.conf(5), nm-openvswitch(7) and n
 
 from kvmhost.network.backends.backend import Backend
 from kvmhost.network.backends.networkmanager.interfaces import parse
+from kvmhost.network.backends.networkmanager.plan import plan
 from kvmhost.network.backends.networkmanager.render import PATHS, removed, render
-from kvmhost.network.backends.networkmanager.way import way
 
-BACKEND = Backend(PATHS, render, parse, way, removed)
+BACKEND = Backend(PATHS, render, parse, plan, removed)

@@ -5,9 +5,9 @@ from shlex import join
 
 from kvmhost.network.backends.netplan.files import loaded
 from kvmhost.network.backends.netplan.interfaces import all_interfaces
-from kvmhost.network.change import Steps, Way
+from kvmhost.network.change import Plan, Steps
 from kvmhost.network.commands import delete, each
-from kvmhost.network.difference import Difference
+from kvmhost.network.drift import Drift
 from kvmhost.network.interfaces import NO_DEVICES, Devices, Interface, bottom_up
 
 GENERATE = "netplan generate\nsystemctl daemon-reload\n"
@@ -42,7 +42,7 @@ if [ -e networkmanager ]; then timeout 60 systemctl start NetworkManager.service
 """
 
 
-def way(difference: Difference) -> Way:
+def plan(drift: Drift) -> Plan:
     """What `netplan apply` does and is of use here, and what systemd-networkd leaves as it is.
 
     networkd takes a device that exists as it finds it, and makes one that was deleted only when
@@ -50,17 +50,17 @@ def way(difference: Difference) -> Way:
     another tag. `netplan apply` itself takes several times as long, and fails on a host that is
     busy; it also sets up virtual functions, 802.1X and regulatory domains, which stay as they are.
     """
-    before, after, devices = difference.present.files, difference.after, difference.present.devices
+    before, after, devices = drift.present.files, drift.after, drift.present.devices
     gone = outdated(before, after, devices)
     openvswitch = has_openvswitch(after)
     restart = "systemctl restart systemd-networkd.service\n"
-    exchange = exchange_managers(difference.network.claims)
-    return Way(
-        forth=Steps(
-            leave=STOP_NETWORKMANAGER + exchange,
-            enter=delete(gone)
-            + difference.mend(without=gone)
-            + difference.switching
+    exchange = exchange_managers(drift.network.claims)
+    return Plan(
+        apply=Steps(
+            down=STOP_NETWORKMANAGER + exchange,
+            up=delete(gone)
+            + drift.mend(without=gone)
+            + drift.switching
             + each("ovs-vsctl --if-exists del-br", dropped(before, after))
             + (GIVE_OPENVSWITCH_TIME if openvswitch else "")
             + GENERATE
@@ -69,9 +69,9 @@ def way(difference: Difference) -> Way:
             + restart
             + START_NETWORKMANAGER,
         ),
-        back=Steps(
-            leave=STOP_NETWORKMANAGER,
-            enter=delete(outdated(after, before, devices))
+        rollback=Steps(
+            down=STOP_NETWORKMANAGER,
+            up=delete(outdated(after, before, devices))
             + GENERATE
             + SEE_DEVICES
             + restart

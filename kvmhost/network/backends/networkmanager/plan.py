@@ -9,9 +9,9 @@ from types import MappingProxyType
 from kvmhost.network.backends.networkmanager import profiles
 from kvmhost.network.backends.networkmanager.interfaces import interfaces
 from kvmhost.network.backends.networkmanager.profiles import DIRECTORY, Profile
-from kvmhost.network.change import Steps, Way
+from kvmhost.network.change import Plan, Steps
 from kvmhost.network.commands import delete, tolerant
-from kvmhost.network.difference import Difference
+from kvmhost.network.drift import Drift
 from kvmhost.network.interfaces import NO_DEVICES, Devices, Interface, first, with_all_above
 
 _NAME, _PATH = "org.freedesktop.NetworkManager", "/org/freedesktop/NetworkManager"
@@ -51,29 +51,29 @@ class Changes:
     late: tuple[tuple[str, ...], ...] = ()
 
 
-def way(difference: Difference) -> Way:
+def plan(drift: Drift) -> Plan:
     """nmcli(1) ends with the old profiles what goes, and activates the new ones."""
-    before, after, present = difference.present.files, difference.after, difference.present
+    before, after, present = drift.present.files, drift.after, drift.present
     active = profiles.active(before, present.addresses)
-    unmended, devices = difference.unmended, present.devices
-    forth = changes(before, after, unmended, devices, active)
-    back = changes(after, before, unmended, devices, active, difference.management)
+    unmended, devices = drift.unmended, present.devices
+    applying = changes(before, after, unmended, devices, active)
+    undoing = changes(after, before, unmended, devices, active, drift.management)
     reload = "timeout 60 nmcli general reload conf\ntimeout 60 nmcli connection reload\n"
-    return Way(
-        forth=Steps(
+    return Plan(
+        apply=Steps(
             # nmcli fails on what is not active.
-            leave=tolerant(_nmcli("down", forth.down)) + delete(forth.gone),
-            enter=difference.mend(without=forth.gone)
-            + difference.switching
+            down=tolerant(_nmcli("down", applying.down)) + delete(applying.gone),
+            up=drift.mend(without=applying.gone)
+            + drift.switching
             + reload
-            + _nmcli("up", forth.up)
-            + tolerant(_nmcli("up", forth.late, wait=0)),
+            + _nmcli("up", applying.up)
+            + tolerant(_nmcli("up", applying.late, wait=0)),
         ),
-        back=Steps(
-            leave=_nmcli("down", back.down) + delete(back.gone),
-            enter=reload + _nmcli("up", back.up) + _nmcli("up", back.late, wait=0),
+        rollback=Steps(
+            down=_nmcli("down", undoing.down) + delete(undoing.gone),
+            up=reload + _nmcli("up", undoing.up) + _nmcli("up", undoing.late, wait=0),
         ),
-        validate=VALIDATE + (VALIDATE_OPENVSWITCH if difference.network.ovs_bridge else ""),
+        validate=VALIDATE + (VALIDATE_OPENVSWITCH if drift.network.ovs_bridge else ""),
     )
 
 

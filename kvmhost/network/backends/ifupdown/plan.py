@@ -6,9 +6,9 @@ from shlex import quote
 
 from kvmhost.network.backends.ifupdown.files import INTERFACES, Definitions, Stanza, base, read
 from kvmhost.network.backends.ifupdown.interfaces import interfaces, parse
-from kvmhost.network.change import Steps, Way
+from kvmhost.network.change import Plan, Steps
 from kvmhost.network.commands import AT_MOST, delete, each
-from kvmhost.network.difference import Difference
+from kvmhost.network.drift import Drift
 from kvmhost.network.interfaces import (
     NO_DEVICES,
     Devices,
@@ -27,41 +27,41 @@ class Changes:
     up: tuple[str, ...]
 
 
-def way(difference: Difference) -> Way:
+def plan(drift: Drift) -> Plan:
     """ifdown(8) with the old files what changes, ifup(8) with the new.
 
     On the way back ifup ignores errors: it would leave the stanza where any command fails, and the
     interface's other stanzas too. ifdown does so anyway.
     """
-    before, after = difference.present.files, difference.after
-    also, devices = difference.unmended, difference.present.devices
-    forth = changes(before, after, also, devices)
-    back = changes(after, before, also, devices)
+    before, after = drift.present.files, drift.after
+    also, devices = drift.unmended, drift.present.devices
+    applying = changes(before, after, also, devices)
+    undoing = changes(after, before, also, devices)
     present = parse(before, devices)
     # ifdown deletes the VLAN interfaces that a bridge has for ports, with or without a stanza
-    gone = {*forth.down} | {
-        port for each in present if each.name in forth.down for port in each.ports if "." in port
+    gone = {*applying.down} | {
+        port for each in present if each.name in applying.down for port in each.ports if "." in port
     }
-    existing = {link.get("ifname") for link in difference.present.addresses}
+    existing = {link.get("ifname") for link in drift.present.addresses}
     made = [
         each.name
-        for each in reversed(difference.network.interfaces)
+        for each in reversed(drift.network.interfaces)
         if each.name not in existing and each.kind != "ethernet" and not each.is_ovs_bridge
     ]
-    up_again = first(difference.management, back.up, present)
-    return Way(
-        forth=Steps(
-            leave=each("ifdown --force", map(quote, forth.down)),
-            enter=delete(map(quote, sorted(difference.network.taken_over.interfaces)))
-            + difference.mend(without=gone)
-            + difference.switching
-            + each("ifup", map(quote, forth.up)),
+    up_again = first(drift.management, undoing.up, present)
+    return Plan(
+        apply=Steps(
+            down=each("ifdown --force", map(quote, applying.down)),
+            up=delete(map(quote, sorted(drift.network.taken_over.interfaces)))
+            + drift.mend(without=gone)
+            + drift.switching
+            + each("ifup", map(quote, applying.up)),
         ),
-        back=Steps(
-            leave=each(f"{AT_MOST.format(120)} ifdown --force", map(quote, back.down))
+        rollback=Steps(
+            down=each(f"{AT_MOST.format(120)} ifdown --force", map(quote, undoing.down))
             + delete(made),
             # as long as networking.service gives them all
-            enter=each(f"{AT_MOST.format(300)} ifup --force --ignore-errors", map(quote, up_again)),
+            up=each(f"{AT_MOST.format(300)} ifup --force --ignore-errors", map(quote, up_again)),
         ),
         validate=f"ifquery --interfaces=./new{INTERFACES} --list --all\n",
     )

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from kvmhost.network.backends.ifcfg.files import DIRECTORY, SYSCTLS, Variables, definitions, starts
 from kvmhost.network.backends.ifcfg.interfaces import parse
-from kvmhost.network.change import Steps, Way
+from kvmhost.network.change import Plan, Steps
 from kvmhost.network.commands import each, tolerant
-from kvmhost.network.difference import Difference
+from kvmhost.network.drift import Drift
 from kvmhost.network.interfaces import (
     NO_DEVICES,
     Devices,
@@ -62,30 +62,30 @@ class Changes:
     up: tuple[str, ...] = ()
 
 
-def way(difference: Difference) -> Way:
+def plan(drift: Drift) -> Plan:
     """The network scripts' ifdown with the old files what changes, their ifup with the new."""
-    before, after = difference.present.files, difference.after
-    devices, management = difference.present.devices, difference.management
-    forth = changes(before, after, difference.unmended, devices)
-    back = changes(after, before, difference.unmended, devices, soonest=management)
-    return Way(
-        forth=Steps(
-            leave=QUIETLY + _ifdown(forth),
-            enter=difference.mend(without=forth.down)
-            + difference.switching
-            + each("ovs-vsctl --if-exists del-br", forth.dropped)
+    before, after = drift.present.files, drift.after
+    devices, management = drift.present.devices, drift.management
+    applying = changes(before, after, drift.unmended, devices)
+    undoing = changes(after, before, drift.unmended, devices, soonest=management)
+    return Plan(
+        apply=Steps(
+            down=QUIETLY + _ifdown(applying),
+            up=drift.mend(without=applying.down)
+            + drift.switching
+            + each("ovs-vsctl --if-exists del-br", applying.dropped)
             + sysctls(before, after)
             + QUIETLY
-            + each("ifup", forth.up),
+            + each("ifup", applying.up),
         ),
-        back=Steps(
-            leave=QUIETLY + _ifdown(back),
-            enter=each("ovs-vsctl --if-exists del-br", back.dropped)
+        rollback=Steps(
+            down=QUIETLY + _ifdown(undoing),
+            up=each("ovs-vsctl --if-exists del-br", undoing.dropped)
             + sysctls(after, before)
             + QUIETLY
-            + each("ifup", back.up),
+            + each("ifup", undoing.up),
         ),
-        validate=VALIDATE + (VALIDATE_OPENVSWITCH if difference.network.ovs_bridge else ""),
+        validate=VALIDATE + (VALIDATE_OPENVSWITCH if drift.network.ovs_bridge else ""),
     )
 
 

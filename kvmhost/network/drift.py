@@ -6,7 +6,7 @@ from functools import cached_property
 from shlex import join, quote
 
 from kvmhost.network import ovs
-from kvmhost.network.change import Change, Present, Steps, Way
+from kvmhost.network.change import Change, Plan, Present, Steps
 from kvmhost.network.commands import if_exists
 from kvmhost.network.files import File
 from kvmhost.network.interfaces import AddressWithPrefix
@@ -17,7 +17,7 @@ _SWITCH = "/etc/openvswitch/conf.db"
 
 
 @dataclass(frozen=True)
-class Difference:
+class Drift:
     """What is not as modelled: in the files, in the kernel, and in Open vSwitch."""
 
     network: Network
@@ -118,7 +118,7 @@ class Difference:
         missing = self.network.names - existing
         return missing if self.is_of_files else self.network.names
 
-    def change(self, way: Way) -> Change:
+    def change(self, plan: Plan) -> Change:
         """Return the whole change, with Open vSwitch's part before what the back end enters."""
         save, back, boot = "", "", ""
         if self.switch:
@@ -129,11 +129,11 @@ class Difference:
             differences=self.sentences,
             files=self.files,
             removed=self.removed,
-            forth=way.forth,
-            back=Steps(way.back.leave, back + way.back.enter + self._former_mtus),
-            validate=way.validate,
+            apply=plan.apply,
+            rollback=Steps(plan.rollback.down, back + plan.rollback.up + self._former_mtus),
+            validate=plan.validate,
             save=save,
-            boot=boot + way.boot,
+            boot=boot + plan.boot,
         )
 
     @property
