@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 
 import pytest
@@ -24,16 +25,32 @@ if os.environ.get("LAB_NETWORK_SCRIPTS"):
     SPEC = replace(SPEC, machines=(*SPEC.machines, "ifcfg"))
 
 
+STARTED = pytest.StashKey[Future[Fleet]]()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Start the fleet, while those tests run that need none."""
+    needed = any("fleet" in getattr(item, "fixturenames", ()) for item in session.items)
+    if needed and not session.config.option.collectonly:
+        pool = ThreadPoolExecutor(max_workers=1)
+        session.config.stash[STARTED] = pool.submit(lab.up, SPEC)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Take the fleet away; KVMHOST_LAB_KEEP=1 leaves it up."""
+    if STARTED in session.config.stash:
+        wait([session.config.stash[STARTED]])
+        if not os.environ.get("KVMHOST_LAB_KEEP"):
+            lab.down(FLEET)
+
+
 @pytest.fixture(scope="session")
-def fleet() -> Iterator[Fleet]:
+def fleet(pytestconfig: pytest.Config) -> Fleet:
     """A machine for each network back end, and container hosts: four of Debian, two for EL.
 
     One machine and one container host run Debian 13.
-    KVMHOST_LAB_KEEP=1 leaves them up afterwards.
     """
-    yield lab.up(SPEC)
-    if not os.environ.get("KVMHOST_LAB_KEEP"):
-        lab.down(FLEET)
+    return pytestconfig.stash[STARTED].result()
 
 
 @pytest.hookimpl(hookwrapper=True)

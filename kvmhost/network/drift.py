@@ -119,7 +119,7 @@ class Drift:
         return missing if self.is_of_files else self.network.names
 
     def change(self, plan: Plan) -> Change:
-        """Return the whole change, with Open vSwitch's part before what the back end enters."""
+        """Return the whole change, with Open vSwitch's part before what the back end brings up."""
         save, back, boot = "", "", ""
         if self.switch:
             save = "ovsdb-client backup >switch\n"
