@@ -38,10 +38,10 @@ ip link set vnet9 master {BRIDGE}
 ip link set vnet9 up
 ip -n guest address add 198.18.250.{{number}}/24 dev eth0
 ip -n guest link set eth0 up
-# libvirt itself waits for it no longer than half a minute
-busctl --quiet --timeout=600 call org.freedesktop.machine1 /org/freedesktop/machine1 \\
-    org.freedesktop.machine1.Manager ListMachines
-virsh create /dev/stdin
+cat >/root/guest.xml
+# libvirt gives systemd half a minute to know of a guest, which is little on a busy machine
+for attempt in 1 2 3 4; do virsh create /root/guest.xml && break || sleep 15; done
+virsh domstate guest1
 """
 GUEST = f"""
 <domain type='qemu'>
