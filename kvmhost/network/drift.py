@@ -13,6 +13,19 @@ from kvmhost.network.interfaces import AddressWithPrefix
 from kvmhost.network.model import Network
 from kvmhost.network.observed import differences, is_mended_by_links, mending
 
+# bridge-utils tells a bridge's ports to generate no IPv6 address (ip-link(8), addrgenmode), and
+# never takes that back.
+_SAVE_IPV6 = """\
+for link in /sys/class/net/*; do
+    file=/proc/sys/net/ipv6/conf/${link##*/}/addr_gen_mode
+    [ ! -e "$file" ] || echo "$(cat "$file") $file"
+done >generating
+"""
+_RESTORE_IPV6 = """\
+while read -r mode file; do
+    [ ! -e "$file" ] || grep -qx "$mode" "$file" || echo "$mode" >"$file"
+done <generating
+"""
 _SWITCH = "/etc/openvswitch/conf.db"
 
 
@@ -120,9 +133,9 @@ class Drift:
 
     def change(self, plan: Plan) -> Change:
         """Return the whole change, with Open vSwitch's part before what the back end brings up."""
-        save, back, boot = "", "", ""
+        save, back, boot = _SAVE_IPV6, "", ""
         if self.switch:
-            save = "ovsdb-client backup >switch\n"
+            save += "ovsdb-client backup >switch\n"
             back = "timeout 60 ovsdb-client restore <switch\n"
             boot = f"cp switch {_SWITCH}\n"
         return Change(
@@ -130,7 +143,9 @@ class Drift:
             files=self.files,
             removed=self.removed,
             apply=plan.apply,
-            rollback=Steps(plan.rollback.down, back + plan.rollback.up + self._former_mtus),
+            rollback=Steps(
+                plan.rollback.down, back + plan.rollback.up + _RESTORE_IPV6 + self._former_mtus
+            ),
             validate=plan.validate,
             save=save,
             boot=boot + plan.boot,
