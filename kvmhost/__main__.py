@@ -1,25 +1,64 @@
-"""Say whether an inventory's settings can be used, without touching a host.
+"""Say whether an inventory's settings can be used, and what they mean, without touching a host.
 
-pyinfra inventories/prod.py debug-inventory --json | python -m kvmhost
+pyinfra inventories/prod.py debug-inventory --json | python -m kvmhost [SHOW [HOST …]]
 """
 
+import argparse
 import json
 import sys
 
+from kvmhost import preview
 from kvmhost.inventory import PYINFRA_KEYS
-from kvmhost.settings import SettingsError, load
+from kvmhost.settings import Settings, SettingsError, cluster_of, load
 
 
 def main() -> int:
     """Read pyinfra's JSON inventory from standard input; return 1 if a setting is wrong."""
-    hosts = json.load(sys.stdin)
+    arguments = _arguments()
+    data = {host["name"]: host["data"] for host in json.load(sys.stdin)}
     try:
-        load({host["name"]: host["data"] for host in hosts}, PYINFRA_KEYS)
-    except SettingsError as error:
-        print(error, file=sys.stderr)
+        settings = load(data, PYINFRA_KEYS)
+        chosen = _chosen(settings, arguments.hosts)
+        match arguments.show:
+            case "check":
+                print(f"{len(data)} hosts: all settings can be used.")
+            case "network":
+                clusters = {name: cluster_of(data[name]) or "" for name in chosen}
+                print(preview.pictures(chosen, clusters), end="")
+            case "files":
+                print(preview.files(chosen), end="")
+            case "switch":
+                print(preview.switch(chosen))
+    except (SettingsError, LookupError) as error:
+        print(error.args[0] if isinstance(error, LookupError) else error, file=sys.stderr)
         return 1
-    print(f"{len(hosts)} hosts: all settings can be used.")
     return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m kvmhost",
+        description="Reads what `pyinfra INVENTORY debug-inventory --json` writes.",
+    )
+    parser.add_argument(
+        "show",
+        nargs="?",
+        default="check",
+        choices=("check", "network", "files", "switch"),
+        help="whether all settings can be used; each cluster's network as a picture; the network's "
+        "files; what the switch has to carry to which NIC",
+    )
+    parser.add_argument("hosts", nargs="*", metavar="HOST", help="these hosts alone")
+    return parser.parse_args()
+
+
+def _chosen(settings: dict[str, Settings], names: list[str]) -> dict[str, Settings]:
+    """Return the named hosts' settings, or all; raise LookupError for a name that is none."""
+    if unknown := [name for name in names if name not in settings]:
+        raise LookupError(
+            f"no host {', '.join(unknown)} in the inventory; there are {', '.join(settings)}"
+        )
+    return {name: settings[name] for name in names or settings}
 
 
 if __name__ == "__main__":

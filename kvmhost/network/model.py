@@ -139,7 +139,9 @@ class Network:
     @property
     def tags(self) -> frozenset[int | None]:
         """The VLAN tags that are used here, None for untagged."""
-        return frozenset((self.management_vlan, *(bridge.tag for bridge in self.bridges)))
+        on_bridge = self.management in {bridge.name for bridge in self.bridges}
+        own = () if on_bridge else (self.management_vlan,)
+        return frozenset((*own, *(bridge.tag for bridge in self.bridges)))
 
     @property
     def lower(self) -> tuple[str, ...]:

@@ -39,12 +39,20 @@ def test_the_example_for_production_can_be_used() -> None:
     assert listing.status == 0, listing.output
     names = [host["name"] for host in json.loads(listing.stdout)]
     assert {name.split(".")[1] for name in names} == {"dc1", "dc2", "dc3", "dc4"}
-    assert validated(listing.stdout) == f"{len(names)} hosts: all settings can be used.\n"
+    assert offline(listing.stdout) == f"{len(names)} hosts: all settings can be used.\n"
+    assert offline(listing.stdout, "network").count("switch: ") == 5
+    files = offline(listing.stdout, "files", "kvm1.dc2.example.org")
+    assert files.startswith("==> kvm1.dc2.example.org:/etc/network/interfaces <==\n")
+    assert "kvm2.dc2" not in files
+    assert len(offline(listing.stdout, "switch").splitlines()) == 2 + len(names)
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        offline(listing.stdout, "files", "kvm1")
+    assert refused.value.stderr.startswith("no host kvm1 in the inventory; there are kvm1.dc1")
 
 
-def validated(listing: str) -> str:
+def offline(listing: str, *arguments: str) -> str:
     return subprocess.run(
-        [sys.executable, "-m", "kvmhost"],
+        [sys.executable, "-m", "kvmhost", *arguments],
         input=listing,
         capture_output=True,
         text=True,

@@ -1,0 +1,140 @@
+"""What the settings mean, before there is a host: a picture, the files, the switch's ports."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from textwrap import fill
+
+from kvmhost.network.backends import BACKENDS
+from kvmhost.network.interfaces import Interface
+from kvmhost.network.model import Network
+from kvmhost.settings import Settings
+from kvmhost.table import render
+
+_AS_IT_IS = "as it is"
+
+
+def pictures(settings: Mapping[str, Settings], clusters: Mapping[str, str]) -> str:
+    """Draw the network of each cluster, once for all of its hosts that are alike.
+
+    settings: each host's, by its name; clusters: the cluster of each, by the host's name.
+    """
+    alike: dict[tuple[str, str], list[str]] = {}
+    for host, each in settings.items():
+        alike.setdefault((clusters[host], picture(each.network)), []).append(host)
+    drawn = [
+        f"{cluster}\n{_addresses({host: settings[host].network for host in hosts})}\n{drawing}"
+        for (cluster, drawing), hosts in alike.items()
+    ]
+    uplinks: dict[str, set[str]] = {}
+    for host, each in settings.items():
+        uplinks.setdefault(clusters[host], set()).add(each.network.uplink)
+    drawn += [
+        f"{fill(_differing(cluster, names), 100)}\n"
+        for cluster, names in uplinks.items()
+        if len(names) > 1
+    ]
+    return "\n".join(drawn)
+
+
+def _differing(cluster: str, uplinks: Iterable[str]) -> str:
+    return (
+        f"The hosts of {cluster} have uplinks of different names, {', '.join(sorted(uplinks))}: a "
+        "bridge that CloudStack names after one is not on the others, where its guests may go."
+    )
+
+
+def _addresses(networks: Mapping[str, Network]) -> str:
+    width = max(map(len, networks))
+    return "".join(
+        f"  {host.ljust(width)}  {' '.join(map(str, filter(None, (n.address, n.address6))))}\n"
+        for host, n in networks.items()
+    )
+
+
+def picture(network: Network) -> str:
+    """Draw a network as a tree, from the switch's port to the bridges."""
+    uplink = next(each for each in network.interfaces if each.name == network.uplink)
+    tagged, untagged = _carried(network)
+    vlans = f"VLAN{'s' if len(tagged) > 1 else ''} {', '.join(map(str, tagged))}" if tagged else ""
+    carried = " and ".join(filter(None, (vlans, "untagged frames" if untagged else "")))
+    below = uplink.name
+    if network.bond is not None:
+        below = f"{', '.join(network.bond.nics)} ── {uplink.name} ({network.bond.mode})"
+    rows = [(f"└── {below}", _said(network, uplink)), *_branches(network, uplink, "    ")]
+    width = max(len(branch) for branch, _ in rows)
+    lines = (f"{branch.ljust(width)}   {said}".rstrip() for branch, said in rows)
+    return "\n".join((f"switch: {carried}", *lines)) + "\n"
+
+
+def _carried(network: Network) -> tuple[list[int], bool]:
+    """Return the tags of the frames that the switch sends, and whether it sends untagged ones."""
+    return sorted(tag for tag in network.tags if tag is not None), None in network.tags
+
+
+def _branches(network: Network, lower: Interface, indent: str) -> Iterator[tuple[str, str]]:
+    """Yield each line of the tree below an interface, and what is said of its last interface."""
+    upper = [each for each in network.interfaces if lower.name in each.below]
+    for number, first in enumerate(upper, start=1):
+        is_last = number == len(upper)
+        chain = [first]
+        while len(above := [e for e in network.interfaces if chain[-1].name in e.below]) == 1:
+            chain += above
+        names = " ── ".join(_named(each) for each in chain)
+        said = "; ".join(filter(None, (_said(network, each) for each in chain)))
+        yield f"{indent}{'└' if is_last else '├'}── {names}", said
+        yield from _branches(network, chain[-1], indent + ("    " if is_last else "│   "))
+
+
+def _named(interface: Interface) -> str:
+    if not interface.is_ovs_bridge:
+        return interface.name
+    if interface.parent is None:
+        return f"{interface.name} (Open vSwitch)"
+    return f"{interface.name} ({f'VLAN {interface.tag}' if interface.tag else 'untagged'})"
+
+
+def _said(network: Network, interface: Interface) -> str:
+    """Say which traffic an interface carries, and whether the host is reached there."""
+    traffic = [kind for kind, label in asdict(network.labels).items() if label == interface.name]
+    parts = [" and ".join(traffic)] if traffic else []
+    parts += ["address"] if interface.addresses else []
+    parts += [f"gateway {gateway}" for gateway in interface.gateways]
+    return ", ".join(parts)
+
+
+def files(settings: Mapping[str, Settings]) -> str:
+    """Show every file of the network that hosts would get where there is none yet."""
+    return "\n".join(
+        f"==> {host}:{path} <==\n{content}"
+        for host, each in settings.items()
+        for path, content in _files(each)
+    )
+
+
+def _files(settings: Settings) -> Iterator[tuple[str, str]]:
+    backend = settings.platform.network_backend
+    if backend == "unmanaged":
+        yield "", "its network is unmanaged\n"
+        return
+    for file in BACKENDS[backend].render(settings.network, {}, {}):
+        yield file.path, file.content
+
+
+def switch(settings: Mapping[str, Settings]) -> str:
+    """Return the table of what the switch has to carry to each host, a NIC a row."""
+    header = ("host", "NIC", "bond", "VLANs tagged", "untagged", "MTU")
+    return render(header, (row for host, each in settings.items() for row in _ports(host, each)))
+
+
+def _ports(host: str, settings: Settings) -> Iterable[tuple[str, ...]]:
+    network = settings.network
+    tagged, untagged = _carried(network)
+    bond = "-"
+    if network.bond is not None:
+        speaks = "LACP" if network.bond.mode == "802.3ad" else network.bond.mode
+        bond = f"{network.uplink}, {speaks}"
+    mtu = _AS_IT_IS if network.mtu is None else str(network.mtu)
+    return [
+        (host, nic, bond, ", ".join(map(str, tagged)) or "-", "yes" if untagged else "no", mtu)
+        for nic in network.nics
+    ]
