@@ -30,8 +30,10 @@ class Changes:
 def plan(drift: Drift) -> Plan:
     """ifdown(8) with the old files what changes, ifup(8) with the new.
 
-    On the way back ifup ignores errors: it would leave the stanza where any command fails, and the
-    interface's other stanzas too. ifdown does so anyway.
+    In a rollback ifup ignores errors: it would leave the stanza where any command fails, and the
+    interface's other stanzas too. ifdown does so anyway. What ifup takes for up already is taken
+    down first, because `ifup --force` would go for the interface of a VLAN's frames too: a bond
+    would set its NICs down, and leave them so.
     """
     before, after = drift.present.files, drift.after
     also, devices = drift.unmended, drift.present.devices
@@ -49,6 +51,8 @@ def plan(drift: Drift) -> Plan:
         if each.name not in existing and each.kind != "ethernet" and not each.is_ovs_bridge
     ]
     up_again = first(drift.management, undoing.up, present)
+    unfinished = [name for name in reversed(up_again) if name not in undoing.down]
+    ifdown = f"{AT_MOST.format(120)} ifdown --force"
     return Plan(
         apply=Steps(
             down=each("ifdown --force", map(quote, applying.down)),
@@ -58,10 +62,10 @@ def plan(drift: Drift) -> Plan:
             + each("ifup", map(quote, applying.up)),
         ),
         rollback=Steps(
-            down=each(f"{AT_MOST.format(120)} ifdown --force", map(quote, undoing.down))
-            + delete(made),
+            down=each(ifdown, map(quote, undoing.down)) + delete(made),
+            up=each(ifdown, map(quote, unfinished))
             # as long as networking.service gives them all
-            up=each(f"{AT_MOST.format(300)} ifup --force --ignore-errors", map(quote, up_again)),
+            + each(f"{AT_MOST.format(300)} ifup --ignore-errors", map(quote, up_again)),
         ),
         validate=f"ifquery --interfaces=./new{INTERFACES} --list --all\n",
     )
