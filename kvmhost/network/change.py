@@ -57,6 +57,7 @@ class Steps:
 class Plan:
     """A back end's commands for a change; see `Change`.
 
+    `drops_bridges` is whether the back end itself takes bridges out of Open vSwitch.
     The rollback brings up first what carries the management address at present.
     """
 
@@ -64,6 +65,7 @@ class Plan:
     rollback: Steps
     validate: str
     boot: str = ""
+    drops_bridges: bool = False
 
 
 @dataclass(frozen=True)

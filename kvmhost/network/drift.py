@@ -125,16 +125,17 @@ class Drift:
     @property
     def unmended(self) -> frozenset[str]:
         """The interfaces of ours to set up anew, although their definitions may stay."""
+        made = frozenset(bridge for each in self.switch for bridge in each.made)
         if self.is_mended_by_links:
-            return frozenset()
+            return made
         existing = {link.get("ifname") for link in self.present.addresses}
         missing = self.network.names - existing
-        return missing if self.is_of_files else self.network.names
+        return made | missing if self.is_of_files else self.network.names
 
     def change(self, plan: Plan) -> Change:
         """Return the whole change, with Open vSwitch's part before what the back end brings up."""
         save, back, boot = _SAVE_IPV6, "", ""
-        if self.switch:
+        if self.switch or (plan.drops_bridges and self.present.switch is not None):
             save += "ovsdb-client backup >switch\n"
             back = "timeout 60 ovsdb-client restore <switch\n"
             boot = f"cp switch {_SWITCH}\n"

@@ -101,21 +101,29 @@ class Interface:
 
 def bottom_up(interfaces: Iterable[Interface]) -> tuple[str, ...]:
     """Name the interfaces, and all that they are built on, each after what it is built on."""
-    return tuple(TopologicalSorter({i.name: i.below for i in interfaces}).static_order())
+    return tuple(TopologicalSorter(_below(interfaces)).static_order())
+
+
+def _below(interfaces: Iterable[Interface]) -> dict[str, list[str]]:
+    """Name what each interface is built on, by any of its definitions."""
+    below: dict[str, list[str]] = {}
+    for interface in interfaces:
+        below.setdefault(interface.name, []).extend(interface.below)
+    return below
 
 
 def with_all_above(names: Iterable[str], interfaces: Iterable[Interface]) -> frozenset[str]:
     """Add to the names every interface that is built on one of them, however far above."""
-    below = {interface.name: set(interface.below) for interface in interfaces}
+    below = _below(interfaces)
     found = set(names)
-    while above := {name for name, lower in below.items() if lower & found} - found:
+    while above := {name for name, lower in below.items() if found.intersection(lower)} - found:
         found |= above
     return frozenset(found)
 
 
 def all_below(names: Iterable[str], interfaces: Iterable[Interface]) -> frozenset[str]:
     """Add to the names every interface that one of them is built on, however far below."""
-    below = {interface.name: set(interface.below) for interface in interfaces}
+    below = _below(interfaces)
     found: set[str] = set()
     queue = set(names)
     while queue:

@@ -42,6 +42,14 @@ class Correction:
     difference: str
     commands: tuple[tuple[str, ...], ...]
 
+    @property
+    def made(self) -> tuple[str, ...]:
+        """The bridges that are made, or made anew; a new one has no address, and is down."""
+        found = (
+            command[command.index("add-br") :] for command in self.commands if "add-br" in command
+        )
+        return tuple(name for _, name, *_ in found)
+
 
 def ports(network: Network) -> tuple[Port, ...]:
     """Say which ports the model asks of Open vSwitch.

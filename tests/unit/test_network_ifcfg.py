@@ -509,6 +509,13 @@ def test_the_network_scripts_are_told_the_file_and_not_the_interface() -> None:
     assert changes(then, before).up == ("eth0", "mgmt")
 
 
+def test_what_a_bond_with_another_nic_took_down_is_brought_up_by_the_rollback() -> None:
+    """The bond's own file says nothing of its NICs."""
+    one = rendered(network(**{**BOND, "uplink_bond": ["eth0"]}))
+    two = after(network(**BOND), one)
+    assert set(changes(one, two).down) - {"eth1"} <= set(changes(two, one).up)
+
+
 def test_what_has_to_be_restarted_takes_along_what_stands_on_it() -> None:
     files = rendered(network())
     found = changes(files, files, {"eth0.300"})

@@ -768,6 +768,16 @@ def test_the_way_back_begins_with_what_carries_the_management_address(address: s
             assert " --ignore-errors " in line and "--force" not in line
 
 
+def test_what_stands_on_a_bridges_port_is_restarted_with_the_bridge() -> None:
+    """bridge-utils sets the port down, which takes the routes of its VLAN interfaces."""
+    untagged = {"bridges": {"cloudbr0": None, "cloudbr1": 300}}
+    before = {INTERFACES: merge("", network(**untagged))}
+    then = {INTERFACES: merge("", network(**untagged, bridge_forward_delay=7))}
+    found = changes(before, then)
+    assert "eth0.100" in found.down
+    assert "eth0.100" in found.up
+
+
 def test_what_is_missing_comes_up_although_its_stanza_stays() -> None:
     files = {INTERFACES: merge("", network())}
     links = [

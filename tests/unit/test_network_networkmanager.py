@@ -338,8 +338,10 @@ def uuid_of(path: str, text: str = "") -> str:
     return said or str(uuid3(namespace, f"keyfile\0{path}\0"))
 
 
-def activated(before: dict[str, str], then: dict[str, str]) -> list[str]:
-    return names(changes(before, then).up, then)
+def activated(
+    before: dict[str, str], then: dict[str, str], soonest: frozenset[str] = frozenset()
+) -> list[str]:
+    return names(changes(before, then, soonest=soonest).up, then)
 
 
 def test_nothing_changed_means_nothing_activated() -> None:
@@ -794,7 +796,12 @@ def test_other_profiles_stay_and_mean_what_they_meant(
 def test_each_interface_comes_up_after_what_it_needs(old: Network, new: Network) -> None:
     before = rendered(old)
     then = after(new, before)
-    order = {name: position for position, name in enumerate(activated(before, then))}
+    for soonest in (frozenset[str](), frozenset({new.management})):
+        assert_in_order(new, activated(before, then, soonest))
+
+
+def assert_in_order(new: Network, names: list[str]) -> None:
+    order = {name: position for position, name in enumerate(names)}
     for interface in new.interfaces:
         for port in () if interface.is_ovs_bridge else interface.ports:
             if interface.name in order:

@@ -87,7 +87,7 @@ def changes(
     told, tells = _definitions(old, devices), _definitions(new, devices)
     differing = {name for name in told.keys() | tells.keys() if told.get(name) != tells.get(name)}
     lower, upper = _with_aliases(old, devices), _with_aliases(new, devices)
-    restarted = _restarted(differing | also, (*lower, *upper), told.keys() | tells.keys())
+    restarted = _restarted(differing | also, (*lower, *upper))
     down = (name for name in reversed(bottom_up(lower)) if name in restarted & told.keys())
     up = (
         name
@@ -97,22 +97,16 @@ def changes(
     return Changes(tuple(down), tuple(up))
 
 
-def _restarted(names: Set[str], existing: Sequence[Interface], defined: Set[str]) -> frozenset[str]:
+def _restarted(names: Set[str], existing: Sequence[Interface]) -> frozenset[str]:
     """Add what has to be restarted with the named interfaces.
 
     ifenslave takes down the NICs of a bond that goes, and bridge-utils the ports of a bridge, of
     which it deletes the VLAN interfaces; a bond that comes takes no NIC whose own stanza says
-    bond-master.
+    bond-master. What stands on such a port loses its routes, whether it has a stanza or not.
     """
     restarted = with_all_above(names, existing)
-    ports = {
-        port
-        for each in existing
-        if each.name in restarted
-        for port in each.ports
-        if port in defined
-    }
-    return restarted if ports <= restarted else _restarted(restarted | ports, existing, defined)
+    ports = {port for each in existing if each.name in restarted for port in each.ports}
+    return restarted if ports <= restarted else _restarted(restarted | ports, existing)
 
 
 def _with_aliases(found: Definitions, devices: Devices) -> tuple[Interface, ...]:

@@ -1,12 +1,12 @@
 """From one set of netplan's files to another."""
 
-from collections.abc import Collection, Mapping
-from shlex import join
+from collections.abc import Collection, Iterable, Mapping
+from shlex import join, quote
 
 from kvmhost.network.backends.netplan.files import loaded
 from kvmhost.network.backends.netplan.interfaces import all_interfaces
 from kvmhost.network.change import Plan, Steps
-from kvmhost.network.commands import delete, each
+from kvmhost.network.commands import delete, each, if_exists
 from kvmhost.network.drift import Drift
 from kvmhost.network.interfaces import NO_DEVICES, Devices, Interface, bottom_up
 
@@ -52,6 +52,7 @@ def plan(drift: Drift) -> Plan:
     """
     before, after, devices = drift.present.files, drift.after, drift.present.devices
     gone = outdated(before, after, devices)
+    without_bridges = dropped(before, after)
     openvswitch = has_openvswitch(after)
     restart = "systemctl restart systemd-networkd.service\n"
     exchange = exchange_managers(drift.network.claims)
@@ -59,9 +60,10 @@ def plan(drift: Drift) -> Plan:
         apply=Steps(
             down=STOP_NETWORKMANAGER + exchange,
             up=delete(gone)
+            + _flush(vacated(before, after, devices))
             + drift.mend(without=gone)
             + drift.switching
-            + each("ovs-vsctl --if-exists del-br", dropped(before, after))
+            + each("ovs-vsctl --if-exists del-br", without_bridges)
             + (GIVE_OPENVSWITCH_TIME if openvswitch else "")
             + GENERATE
             + SEE_DEVICES
@@ -72,6 +74,7 @@ def plan(drift: Drift) -> Plan:
         rollback=Steps(
             down=STOP_NETWORKMANAGER,
             up=delete(outdated(after, before, devices))
+            + _flush(vacated(after, before, devices))
             + GENERATE
             + SEE_DEVICES
             + restart
@@ -85,6 +88,24 @@ def plan(drift: Drift) -> Plan:
             "netplan generate --root-dir check\n"
         ),
         boot="netplan generate\n" + SEE_DEVICES,
+        drops_bridges=bool(without_bridges),
+    )
+
+
+def _flush(names: Iterable[str]) -> str:
+    return "".join(if_exists(name, f"ip address flush dev {name} scope global") for name in names)
+
+
+def vacated(
+    before: Mapping[str, str], after: Mapping[str, str], devices: Devices = NO_DEVICES
+) -> tuple[str, ...]:
+    """Name the NICs with addresses that the files after do not define: networkd lets them be."""
+    kept = {interface.name for interface in all_interfaces(after, devices)}
+    return tuple(
+        quote(interface.name)
+        for interface in all_interfaces(before, devices)
+        if interface.kind == "ethernet" and interface.name not in kept
+        if interface.addresses or interface.dhcp
     )
 
 

@@ -12,7 +12,7 @@ from kvmhost.network.backends.networkmanager.profiles import DIRECTORY, Profile
 from kvmhost.network.change import Plan, Steps
 from kvmhost.network.commands import delete, tolerant
 from kvmhost.network.drift import Drift
-from kvmhost.network.interfaces import NO_DEVICES, Devices, Interface, first, with_all_above
+from kvmhost.network.interfaces import NO_DEVICES, Devices, Interface, with_all_above
 
 _NAME, _PATH = "org.freedesktop.NetworkManager", "/org/freedesktop/NetworkManager"
 VALIDATE = f"""\
@@ -103,11 +103,7 @@ def changes(
     differing = {name for name in old.keys() | new.keys() if old.get(name) != new.get(name)}
     restarted = _restarted(differing | also, (*lower, *upper))
     ended = [name for name in reversed(_order(lower)) if _ends(old.get(name), new.get(name))]
-    order = [
-        (name, new[name])
-        for name in first(soonest, _order(upper), upper)
-        if name in restarted & new.keys()
-    ]
+    order = [(name, new[name]) for name in _order(upper, soonest) if name in restarted & new.keys()]
     is_late = {
         name: bool(active) and not profile.is_own and active.get(name) != profile.uuid
         for name, profile in order
@@ -128,21 +124,32 @@ def _ends(old: Profile | None, new: Profile | None) -> bool:
     return old is not None and (new is None or new.type != old.type)
 
 
-def _order(interfaces: Iterable[Interface]) -> tuple[str, ...]:
-    """Put each interface after its parent with its ports, and each port after its bridge or bond.
+def _order(interfaces: Iterable[Interface], soonest: Set[str] = frozenset()) -> list[str]:
+    """Put each interface after what it needs, and before the others what `soonest` names."""
+    needs = _needs(interfaces)
+    first: set[str] = set()
+    queue = {*soonest}
+    while queue:
+        first |= queue
+        queue = {needed for name in queue for needed in needs.get(name, ())} - first
+    return sorted(TopologicalSorter(needs).static_order(), key=lambda name: name not in first)
+
+
+def _needs(interfaces: Iterable[Interface]) -> dict[str, list[str]]:
+    """Name what has to be up before each: its parent with its ports, a port's bridge or bond.
 
     A bond that has no port yet carries nothing for what stands on it.
     """
     interfaces = tuple(interfaces)
     ports = {interface.name: interface.ports for interface in interfaces}
-    before: dict[str, list[str]] = {}
+    needs: dict[str, list[str]] = {}
     for interface in interfaces:
-        before.setdefault(interface.name, [])
+        needs.setdefault(interface.name, [])
         if interface.parent is not None:
-            before[interface.name] += (interface.parent, *ports.get(interface.parent, ()))
+            needs[interface.name] += (interface.parent, *ports.get(interface.parent, ()))
         for port in interface.ports:
-            before.setdefault(port, []).append(interface.name)
-    return tuple(TopologicalSorter(before).static_order())
+            needs.setdefault(port, []).append(interface.name)
+    return needs
 
 
 def _restarted(names: Set[str], interfaces: Iterable[Interface]) -> frozenset[str]:
