@@ -6,18 +6,30 @@ pyinfra inventories/prod.py debug-inventory --json | python -m kvmhost [SHOW [HO
 import argparse
 import json
 import sys
+from typing import Any
+
+from pyinfra.api.connectors import get_execution_connectors
 
 from kvmhost import preview
+from kvmhost.findings import few
 from kvmhost.inventory import PYINFRA_KEYS
 from kvmhost.settings import Settings, SettingsError, cluster_of, load
+
+_KEYS = PYINFRA_KEYS.union(
+    *(each.data_meta for each in get_execution_connectors().values())  # type: ignore[no-untyped-call]
+)
+
+
+class UsageError(Exception):
+    """What was asked for makes no sense, in a sentence."""
 
 
 def main() -> int:
     """Read pyinfra's JSON inventory from standard input; return 1 if a setting is wrong."""
     arguments = _arguments()
-    data = {host["name"]: host["data"] for host in json.load(sys.stdin)}
     try:
-        settings = load(data, PYINFRA_KEYS)
+        data = _inventory()
+        settings = load(data, _KEYS)
         chosen = _chosen(settings, arguments.hosts)
         match arguments.show:
             case "check":
@@ -29,10 +41,25 @@ def main() -> int:
                 print(preview.files(chosen), end="")
             case "switch":
                 print(preview.switch(chosen))
-    except (SettingsError, LookupError) as error:
-        print(error.args[0] if isinstance(error, LookupError) else error, file=sys.stderr)
+    except (SettingsError, UsageError) as error:
+        print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def _inventory() -> dict[str, dict[str, Any]]:
+    """Return the data of each host on standard input; raise UsageError if it has none."""
+    text = sys.stdin.read()
+    try:
+        found = {host["name"]: dict(host["data"]) for host in json.loads(text)}
+    except (ValueError, TypeError, KeyError):
+        found = {}
+    if not found:
+        raise UsageError(
+            "Standard input has no hosts: pipe what `pyinfra INVENTORY debug-inventory --json` "
+            "writes, and see whether it names the inventory that you mean."
+        )
+    return found
 
 
 def _arguments() -> argparse.Namespace:
@@ -53,11 +80,10 @@ def _arguments() -> argparse.Namespace:
 
 
 def _chosen(settings: dict[str, Settings], names: list[str]) -> dict[str, Settings]:
-    """Return the named hosts' settings, or all; raise LookupError for a name that is none."""
+    """Return the named hosts' settings, or all; raise UsageError for a name that is none."""
     if unknown := [name for name in names if name not in settings]:
-        raise LookupError(
-            f"no host {', '.join(unknown)} in the inventory; there are {', '.join(settings)}"
-        )
+        known = few(list(settings))
+        raise UsageError(f"no host {', '.join(unknown)} in the inventory; there are {known}")
     return {name: settings[name] for name in names or settings}
 
 

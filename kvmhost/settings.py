@@ -27,6 +27,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from kvmhost import table
+from kvmhost.network.backends import BACKENDS
 from kvmhost.network.keys import NetworkKeys
 from kvmhost.network.model import InvalidNetworkError, Network, build
 from kvmhost.problem import Problem
@@ -479,7 +480,20 @@ def _load_host(given: Mapping[str, object], other_keys: Set[str]) -> Settings | 
             concerns["network"] = build(NetworkKeys(**bridging.model_dump()))
         except InvalidNetworkError as error:
             problems += error.problems
-    return problems or Settings(**concerns)
+    if problems:
+        return problems
+    settings = Settings(**concerns)
+    return list(_unrenderable(settings)) or settings
+
+
+def _unrenderable(settings: Settings) -> Iterator[Problem]:
+    """Name what the back end cannot have, whatever is on the host."""
+    name = settings.platform.network_backend
+    if name in BACKENDS:
+        try:
+            BACKENDS[name].render(settings.network, {}, {})
+        except ValueError as error:
+            yield Problem("network_backend", name, f"a network that it can have: {error}")
 
 
 def _unknown(key: str, value: object, known: Set[str]) -> Problem:

@@ -26,6 +26,7 @@ _NIC = re.compile(
     r"(eth|bond|team|vlan|vx|em|ens|eno|enp|enx|p\d+p\d+|dummy|vni|enc)[A-Za-z0-9_-]*"
 )
 # With a dot, or as "vlan" and a number, ifupdown takes any device for a VLAN interface.
+_TAKEN = ("all", "cloud0", "default", "lo")
 _PLAIN = re.compile(r"(?!vlan\d)[A-Za-z][A-Za-z0-9_-]*")
 # The names of bonds on which ifupdown's scripts, from Debian's package vlan, know a VLAN.
 _BOND = re.compile(r"bond\d+")
@@ -154,8 +155,11 @@ def _bridge_name(key: str, name: str, uplink: str) -> Iterator[Problem]:
             f"a bridge name of at most {_LINUX_NAME} letters, digits, - and _, "
             "beginning with a letter, and not vlan<N>",
         )
-    if name in ("lo", "cloud0") or re.fullmatch(rf"br{re.escape(uplink)}-\d+", name):
-        accepted = f"a name other than those that CloudStack makes, cloud0 and br{uplink}-<vlan>"
+    if name in _TAKEN or re.fullmatch(rf"br{re.escape(uplink)}-\d+", name):
+        accepted = (
+            "a name other than those that CloudStack makes, cloud0 and "
+            f"br{uplink}-<vlan>, and those that the kernel keeps: all, default, lo"
+        )
         yield Problem(key, name, accepted)
 
 
@@ -326,8 +330,10 @@ def _is_host(ip: IPv4Address, subnet: IPv4Interface) -> bool:
 def _dns(keys: NetworkKeys) -> Iterator[Problem]:
     for server in keys.dns_servers:
         try:
-            ip_address(server)
+            is_address = getattr(ip_address(server), "scope_id", None) is None
         except ValueError:
+            is_address = False
+        if not is_address:
             yield Problem("dns_servers", server, "an IP address, such as 8.8.8.8")
     for domain in keys.dns_search:
         labels = domain.split(".")

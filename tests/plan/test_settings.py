@@ -50,6 +50,13 @@ def test_the_example_for_production_can_be_used() -> None:
     assert refused.value.stderr.startswith("no host kvm1 in the inventory; there are kvm1.dc1")
 
 
+@pytest.mark.parametrize("listing", ["", "[]", "{}", "null", "[1]", '[{"name": "kvm1"}]'])
+def test_an_inventory_without_hosts_is_not_called_right(listing: str) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        offline(listing)
+    assert refused.value.stderr.startswith("Standard input has no hosts: ")
+
+
 def offline(listing: str, *arguments: str) -> str:
     return subprocess.run(
         [sys.executable, "-m", "kvmhost", *arguments],

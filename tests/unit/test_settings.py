@@ -57,6 +57,24 @@ def test_keys_that_pyinfra_reads_are_left_to_it() -> None:
 BAD: dict[str, tuple[dict[str, Any], str, str, str]] = {
     "a misspelt key": ({"guest_cpu_mod": "custom"}, "guest_cpu_mod", "custom", "guest_cpu_mode?"),
     "a key without a like": ({"colour": "blue"}, "colour", "blue", "no such key"),
+    "a network that its back end cannot have": (
+        {"network_backend": "networkmanager", "bridge_forward_delay": 0},
+        "network_backend",
+        "networkmanager",
+        "no bridge with a forward delay of 0 s",
+    ),
+    "a name server of one interface": (
+        {"dns_servers": ["fe80::1%eth0"]},
+        "dns_servers",
+        "fe80::1%eth0",
+        "an IP address",
+    ),
+    "a bridge that sysctl takes for all": (
+        {"bridges": {"all": 200, "cloudbr1": 300}, "public_label": "all"},
+        "bridges",
+        "all",
+        "a name other than",
+    ),
     "a missing key": ({"gateway": ...}, "gateway", "(missing)", "default gateway"),
     "an unknown distribution": (
         {"distribution": "slackware"},
