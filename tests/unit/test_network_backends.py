@@ -7,7 +7,7 @@ import pytest
 
 from kvmhost.network.backends import BACKENDS
 from kvmhost.network.change import Present
-from tests.unit.network_examples import BOND, GOLDEN, OPENVSWITCH, network
+from tests.unit.network_examples import GOLDEN, OPENVSWITCH, network
 
 
 @pytest.mark.parametrize("name", BACKENDS)
@@ -65,7 +65,7 @@ def test_a_fake_bridge_that_is_made_anew_gets_its_address_again(
 def test_bridges_that_netplan_takes_out_of_open_vswitch_are_kept_for_the_rollback() -> None:
     present = present_with("netplan", **OPENVSWITCH)
     other = network(
-        **BOND, bridges={"br7": None, "br8": 300}, public_label="br7", guest_label="br8"
+        uplink="eth1", bridges={"br7": None, "br8": 300}, public_label="br7", guest_label="br8"
     )
     change = BACKENDS["netplan"].change(other, present)
     assert change is not None
