@@ -73,8 +73,10 @@ ROUNDS = {
     ),
 }
 # The lab has no switch that speaks LACP, no DHCP server, and NICs that carry no jumbo frames; its
-# NetworkManager knows the names of before 1.46.
+# NetworkManager knows the names of before 1.46, and its machines have no net-tools.
 IN_THE_LAB = {
+    "up route add -net 10.0.0.0 netmask 255.0.0.0 gw": "up ip route add 10.0.0.0/8 via",
+    "down route del -net 10.0.0.0 netmask 255.0.0.0": "down ip route del 10.0.0.0/8",
     "dhcp4: true": "addresses: [192.168.42.11/24]",
     "controller=": "master=",
     "port-type=": "slave-type=",
@@ -91,9 +93,9 @@ IN_THE_LAB = {
     "eno2": "eth1",
 }
 KEYS_IN_THE_LAB = {"802.3ad": "active-backup", "ens3": "eth0", "enp1s0": "eth0"}
-# NetworkManager numbers a route's metric by the order of activations.
+# Metrics of routes and priorities of rules count up in the order in which they were added.
 STATE = (
-    "ip -br -4 address | sort; ip rule;"
+    "ip -br -4 address | sort; ip rule | cut -d: -f2- | sort;"
     " ip route show table all | sed 's/ metric [0-9]*//' | sort;"
     " ip -o link | sed -E 's/^[0-9]+: ([^:@]*).* (mtu [0-9]+).*/\\1 \\2/' | sort"
 )
