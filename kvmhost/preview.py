@@ -10,8 +10,6 @@ from kvmhost.network.model import Network
 from kvmhost.settings import Settings
 from kvmhost.table import render
 
-_AS_IT_IS = "as it is"
-
 
 def pictures(settings: Mapping[str, Settings], clusters: Mapping[str, str]) -> str:
     """Draw the network of each cluster, once for all of its hosts that are alike.
@@ -113,8 +111,8 @@ def files(settings: Mapping[str, Settings]) -> str:
 
 def _files(settings: Settings) -> Iterator[tuple[str, str]]:
     backend = settings.platform.network_backend
-    if backend == "unmanaged":
-        yield "", "its network is unmanaged\n"
+    if backend not in BACKENDS:
+        yield "", f"its network is {backend}\n"
         return
     for file in BACKENDS[backend].render(settings.network, {}, {}):
         yield file.path, file.content
@@ -133,7 +131,7 @@ def _ports(host: str, settings: Settings) -> Iterable[tuple[str, ...]]:
     if network.bond is not None:
         speaks = "LACP" if network.bond.mode == "802.3ad" else network.bond.mode
         bond = f"{network.uplink}, {speaks}"
-    mtu = _AS_IT_IS if network.mtu is None else str(network.mtu)
+    mtu = "as it is" if network.mtu is None else str(network.mtu)
     return [
         (host, nic, bond, ", ".join(map(str, tagged)) or "-", "yes" if untagged else "no", mtu)
         for nic in network.nics

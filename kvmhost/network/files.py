@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+HEADER = "# CloudStack network (what stands here is overwritten)\n"
+"""What our own files begin with."""
+
 
 @dataclass(frozen=True)
 class File:

@@ -25,8 +25,8 @@ _MTUS = range(1280, 9217)
 _NIC = re.compile(
     r"(eth|bond|team|vlan|vx|em|ens|eno|enp|enx|p\d+p\d+|dummy|vni|enc)[A-Za-z0-9_-]*"
 )
-# With a dot, or as "vlan" and a number, ifupdown takes any device for a VLAN interface.
 _TAKEN = ("all", "cloud0", "default", "lo")
+# With a dot, or as "vlan" and a number, ifupdown takes any device for a VLAN interface.
 _PLAIN = re.compile(r"(?!vlan\d)[A-Za-z][A-Za-z0-9_-]*")
 # The names of bonds on which ifupdown's scripts, from Debian's package vlan, know a VLAN.
 _BOND = re.compile(r"bond\d+")

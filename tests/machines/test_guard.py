@@ -11,6 +11,8 @@ from datetime import datetime
 
 import pytest
 
+from kvmhost.network.change import GUARD
+from kvmhost.operations.network import LOG
 from tests.lab import lab
 from tests.lab.fleet import DEADLINE, Fleet, Node, wait_until
 from tests.machines.pace import pace
@@ -24,9 +26,7 @@ TIMEOUT = 45
 """Seconds within which a change must be confirmed in these tests, where it cannot be."""
 ROLLBACK = 30
 """Seconds that a host may take to be as it was, after that, on a machine that is not busy."""
-LOG = "/var/log/cloudstack-network.log"
 ARMED, AT_BOOT, UNDONE = "armed", "rolling back at boot", "rolled back"
-GUARD = "/var/lib/cloudstack-network"
 FILES = (
     "md5sum /etc/network/interfaces /etc/netplan/*.yaml"
     " /etc/NetworkManager/system-connections/* /etc/NetworkManager/conf.d/*"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from kvmhost.network.backends import BACKENDS
-from kvmhost.network.change import Present
+from kvmhost.network.change import GUARD, Present
 from tests.lab import lab
 from tests.lab.fleet import DEADLINE, Fleet, Node, wait_until
 from tests.runs import Run, start
@@ -24,7 +24,6 @@ from tests.unit.starting_points.netplan import REFUSED, STARTING_POINTS
 Deploy = Callable[..., Run]
 TARGET = "tasks.bridges_native.bridges_native"
 OPENVSWITCH = "tasks.bridges_ovs.bridges_ovs"
-GUARD = "/var/lib/cloudstack-network"
 FILE = "/etc/netplan/50-cloud-init.yaml"
 # NetworkManager numbers a route's metric by the order of activations
 STATE = (

@@ -14,7 +14,6 @@ from kvmhost.network.interfaces import NO_DEVICES, Devices
 DIRECTORY = "/etc/sysconfig/network-scripts"
 SYSCTLS = "/etc/sysctl.d/60-cloudstack-network.conf"
 PATHS = (*(f"{DIRECTORY}/{kind}-*" for kind in ("ifcfg", *routes.KINDS)), SYSCTLS)
-HEADER = "# CloudStack network (what stands here is overwritten)\n"
 # network-functions passes these over.
 _IGNORED = re.compile(r".*(~|\.bak|\.old|\.orig|\.rpmnew|\.rpmorig|\.rpmsave|-range\d*)")
 _PLAIN = re.compile(r"[\w.:/=%-]*")  # what needs no shell to be read

@@ -7,7 +7,6 @@ from ipaddress import ip_address, ip_interface
 
 from kvmhost.network.backends.ifcfg import routes
 from kvmhost.network.backends.ifcfg.files import (
-    HEADER,
     Variables,
     files,
     interfaces_of,
@@ -15,6 +14,7 @@ from kvmhost.network.backends.ifcfg.files import (
     starts,
     texts_beside,
 )
+from kvmhost.network.files import HEADER
 from kvmhost.network.interfaces import NO_DEVICES, Address, AddressWithPrefix, Devices, Interface
 
 _HARDWARE = re.compile(r"HWADDR|MACADDR|BONDING_OPTS|ETHTOOL_.*|GVRP|REORDER_HDR|SUBCHANNELS")

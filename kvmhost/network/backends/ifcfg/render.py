@@ -7,13 +7,12 @@ from kvmhost.network import ovs
 from kvmhost.network.backends.ifcfg import routes
 from kvmhost.network.backends.ifcfg.files import (
     DIRECTORY,
-    HEADER,
     SYSCTLS,
     Variables,
     interfaces_of,
     path_of,
 )
-from kvmhost.network.files import File
+from kvmhost.network.files import HEADER, File
 from kvmhost.network.interfaces import MIIMON, NO_DEVICES, Devices, Interface
 from kvmhost.network.model import Network
 

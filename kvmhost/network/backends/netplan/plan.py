@@ -133,10 +133,8 @@ def outdated(
 
 def dropped(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, ...]:
     """Name Open vSwitch's bridges that the files after leave out, upper ones first."""
-    old, kept = (
-        all_interfaces(before, NO_DEVICES),
-        {each.name for each in all_interfaces(after, NO_DEVICES)},
-    )
+    old = all_interfaces(before, NO_DEVICES)
+    kept = {each.name for each in all_interfaces(after, NO_DEVICES)}
     bridges = {interface.name for interface in old if interface.is_ovs_bridge}
     return tuple(name for name in reversed(bottom_up(old)) if name in bridges - kept)
 

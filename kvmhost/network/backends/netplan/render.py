@@ -17,13 +17,12 @@ from kvmhost.network.backends.netplan.files import (
 )
 from kvmhost.network.backends.netplan.interfaces import MODELLED
 from kvmhost.network.backends.netplan.routes import rendered_routes
-from kvmhost.network.files import File
+from kvmhost.network.files import HEADER, File
 from kvmhost.network.interfaces import MIIMON, NO_DEVICES, Devices, Interface
 from kvmhost.network.model import Network
 
 # netplan warns of files that others can read, because they may hold secrets.
 _MODE = 0o600
-_HEADER = "# CloudStack network (what stands here is overwritten)\n"
 _SCALAR = yaml.resolver.BaseResolver.DEFAULT_SCALAR_TAG
 _MAPPING = yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG
 
@@ -48,7 +47,7 @@ def render(
     )
     document = {"network": {"version": 2, **_sections(network, devices)}}
     text = yaml.dump(document, Dumper=yaml.CSafeDumper, sort_keys=False)
-    return File(OWN_FILE, _HEADER + text, _MODE), *others
+    return File(OWN_FILE, HEADER + text, _MODE), *others
 
 
 def _sections(network: Network, devices: Devices) -> dict[str, dict[str, object]]:

@@ -9,14 +9,13 @@ from kvmhost.network.backends.networkmanager import profiles
 from kvmhost.network.backends.networkmanager.ifcfg import UNTRANSLATED
 from kvmhost.network.backends.networkmanager.interfaces import METRIC, has_address
 from kvmhost.network.backends.networkmanager.profiles import OWN, Profile
-from kvmhost.network.files import File
+from kvmhost.network.files import HEADER, File
 from kvmhost.network.interfaces import MIIMON, NO_DEVICES, Devices, Interface
 from kvmhost.network.model import Network
 
 CONFIGURATION = "/etc/NetworkManager/conf.d/cloudstack.conf"
 PATHS = (*profiles.PATHS, CONFIGURATION)
 _MODE = 0o600  # NetworkManager refuses a keyfile that others can read
-_HEADER = "# CloudStack network (what stands here is overwritten)\n"
 # The highest: a profile that fits the uplink among other devices must not win over ours.
 _PRIORITY = "999"
 # The entries of these lists have keys with numbers.
@@ -52,7 +51,7 @@ def render(
     rendered = [
         File(
             _path(each.name),
-            _HEADER
+            HEADER
             + profiles.text(
                 _rendered(each, upper.get(each.name), _uuid(each.name, present, going))
             ),
@@ -60,7 +59,7 @@ def render(
         )
         for each in network.interfaces
     ]
-    return *rendered, File(CONFIGURATION, _HEADER + profiles.text(_configuration(network)))
+    return *rendered, File(CONFIGURATION, HEADER + profiles.text(_configuration(network)))
 
 
 def removed(
