@@ -28,7 +28,7 @@ def test_the_package_of_the_network_scripts_is_installed(machine: Node) -> None:
     assert machine.run("rpm -q --qf '%{NAME}' network-scripts").stdout == "network-scripts"
 
 
-@pytest.mark.parametrize("restart", ["reboot", "service"])
+@pytest.mark.parametrize("restart", [pytest.param("reboot", marks=pytest.mark.thorough), "service"])
 def test_bridges_without_an_address_have_no_ipv6(
     machine: Node, deploy: Deploy, restart: str
 ) -> None:
