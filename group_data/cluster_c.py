@@ -1,4 +1,4 @@
-"""cluster_c: native bridges as they are set up today, the addresses on a bridge."""
+"""cluster_c: native bridges as they are set up today, on two bonds, with a storage network."""
 
 cluster = "cluster_c"
 
@@ -9,13 +9,24 @@ cloudstack_key = "https://download.cloudstack.org/release.asc"
 
 bridges = {
     "cloudbr0": 100,  # management and public traffic
-    "cloudbr1": 300,  # guest traffic
+    "cloudbr1": "bond1",  # guest traffic, untagged: CloudStack puts its VLANs beside it
 }
+interfaces = ("bond1.50",)  # storage; each host has its address in the inventory
+routes = {"10.30.60.0/24": "10.30.50.1"}
 management_interface = "cloudbr0"
 gateway = "10.30.100.1"
 dns_servers = ("10.30.0.53",)
-# made by whoever installed the hosts; uplink_bond = ("eno1", "eno2") would make it here
+# made by whoever installed the hosts, and left as it is
 uplink = "bond0"
+bonds = {
+    "bond1": {
+        "nics": ("ens2f0", "ens2f1"),
+        "mode": "802.3ad",
+        "lacp_rate": "fast",
+        "hash_policy": "layer3+4",
+    }
+}
+mtus = {"bond1": 9000}
 
 guest_cpu_mode = "host-passthrough"
 guest_cpu_features = ("vmx",)

@@ -1,10 +1,13 @@
 """The lab's running fleet: $KVMHOST_LAB_FLEET, or else "demo".
 
+$KVMHOST_LAB_DATA, in JSON, has further data of hosts, by their names.
+
 Groups: `debian` and `rhel` (stand-ins for EL), each release with a cluster for its machines and
 one for its container hosts; `ubuntu` and `ubuntu_2204` where $LAB_IMAGES had the hosts made of
 those.
 """
 
+import json as _json
 import os as _os
 import sys as _sys
 from typing import Any as _Any
@@ -39,9 +42,11 @@ def _data(node: _Node) -> dict[str, _Any]:
         "ntp_servers": [str(_fleet.gateway)],
         "network_backend": node.network_backend,
         **_REPOSITORIES[node.distribution],
+        **_further.get(node.name, {}),
     }
 
 
+_further: dict[str, dict[str, _Any]] = _json.loads(_os.environ.get("KVMHOST_LAB_DATA", "{}"))
 try:
     _fleet = _Fleet.load(_os.environ.get("KVMHOST_LAB_FLEET", "demo"))
 except _NoFleetError as _error:

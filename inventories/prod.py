@@ -19,8 +19,14 @@ cluster_b = [
 ]
 
 cluster_c = [
-    ("kvm1.dc3.example.org", {"management_address": "10.30.100.11/24"}),
-    ("kvm2.dc3.example.org", {"management_address": "10.30.100.12/24"}),
+    (
+        "kvm1.dc3.example.org",
+        {"management_address": "10.30.100.11/24", "addresses": {"bond1.50": "10.30.50.11/24"}},
+    ),
+    (
+        "kvm2.dc3.example.org",
+        {"management_address": "10.30.100.12/24", "addresses": {"bond1.50": "10.30.50.12/24"}},
+    ),
 ]
 
 cluster_d = [

@@ -119,14 +119,13 @@ def _virtualization(settings: Settings, machine: Machine) -> Verdict:
 
 
 def _nic(settings: Settings, machine: Machine) -> Verdict:
-    nics = settings.network.nics
-    key = "uplink" if settings.network.bond is None else "uplink_bond"
+    nics = (*settings.network.nics, *settings.network.kept)
     if machine.interfaces is None:
         return _untold("/sys/class/net shows no interface")
     if missing := [nic for nic in nics if nic not in machine.interfaces]:
         others = ", ".join(sorted(machine.interfaces - {"lo"})) or "none"
         absent = " and no ".join(missing)
-        return "fails", f"there is no {absent}, which {key} names; there is: {others}"
+        return "fails", f"there is no {absent}, which the settings name; there is: {others}"
     return "holds", f"there is {' and '.join(nics)}"
 
 

@@ -6,7 +6,7 @@ from textwrap import fill
 
 from kvmhost.network.backends import BACKENDS
 from kvmhost.network.interfaces import Interface
-from kvmhost.network.model import Network
+from kvmhost.network.model import Network, Uplink
 from kvmhost.settings import Settings
 from kvmhost.table import render
 
@@ -25,7 +25,8 @@ def pictures(settings: Mapping[str, Settings], clusters: Mapping[str, str]) -> s
     ]
     uplinks: dict[str, set[str]] = {}
     for host, each in settings.items():
-        uplinks.setdefault(clusters[host], set()).add(each.network.uplink)
+        names = ", ".join(uplink.name for uplink in each.network.uplinks)
+        uplinks.setdefault(clusters[host], set()).add(names)
     drawn += [
         f"{fill(_differing(cluster, names), 100)}\n"
         for cluster, names in uplinks.items()
@@ -36,37 +37,57 @@ def pictures(settings: Mapping[str, Settings], clusters: Mapping[str, str]) -> s
 
 def _differing(cluster: str, uplinks: Iterable[str]) -> str:
     return (
-        f"The hosts of {cluster} have uplinks of different names, {', '.join(sorted(uplinks))}: a "
+        f"The hosts of {cluster} have uplinks of different names, {'; '.join(sorted(uplinks))}: a "
         "bridge that CloudStack names after one is not on the others, where its guests may go."
     )
 
 
 def _addresses(networks: Mapping[str, Network]) -> str:
+    """Return a line for each host, with its further addresses by their interfaces."""
     width = max(map(len, networks))
     return "".join(
-        f"  {host.ljust(width)}  {' '.join(map(str, filter(None, (n.address, n.address6))))}\n"
-        for host, n in networks.items()
+        f"  {host.ljust(width)}  {', '.join(_addresses_of(each))}\n"
+        for host, each in networks.items()
     )
 
 
+def _addresses_of(network: Network) -> Iterator[str]:
+    yield " ".join(map(str, filter(None, (network.address, network.address6))))
+    for name, address in network.addresses.items():
+        yield f"{name} {address}"
+
+
 def picture(network: Network) -> str:
-    """Draw a network as a tree, from the switch's port to the bridges."""
-    uplink = next(each for each in network.interfaces if each.name == network.uplink)
-    tagged, untagged = _carried(network)
+    """Draw a network as a tree for each uplink, from the switch's port to the bridges."""
+    trees = [_tree(network, uplink) for uplink in network.uplinks]
+    kept = [f"{name}: kept as it is" + _kept(network, name) for name in network.kept]
+    return "\n".join((*trees, *kept)) + "\n"
+
+
+def _kept(network: Network, name: str) -> str:
+    interface = network.management_interface
+    said = _said(network, interface) if name == interface.name else ""
+    return f", with {said}" if said else ""
+
+
+def _tree(network: Network, uplink: Uplink) -> str:
+    lowest = next(each for each in network.interfaces if each.name == uplink.name)
+    tagged, untagged = _carried(network, uplink)
     vlans = f"VLAN{'s' if len(tagged) > 1 else ''} {', '.join(map(str, tagged))}" if tagged else ""
     carried = " and ".join(filter(None, (vlans, "untagged frames" if untagged else "")))
     below = uplink.name
-    if network.bond is not None:
-        below = f"{', '.join(network.bond.nics)} ── {uplink.name} ({network.bond.mode})"
-    rows = [(f"└── {below}", _said(network, uplink)), *_branches(network, uplink, "    ")]
+    if uplink.bond is not None:
+        below = f"{', '.join(uplink.nics)} ── {uplink.name} ({uplink.bond.mode})"
+    rows = [(f"└── {below}", _said(network, lowest)), *_branches(network, lowest, "    ")]
     width = max(len(branch) for branch, _ in rows)
     lines = (f"{branch.ljust(width)}   {said}".rstrip() for branch, said in rows)
-    return "\n".join((f"switch: {carried}", *lines)) + "\n"
+    return "\n".join((f"switch: {carried}", *lines))
 
 
-def _carried(network: Network) -> tuple[list[int], bool]:
+def _carried(network: Network, uplink: Uplink) -> tuple[list[int], bool]:
     """Return the tags of the frames that the switch sends, and whether it sends untagged ones."""
-    return sorted(tag for tag in network.tags if tag is not None), None in network.tags
+    tags = network.tags(uplink)
+    return sorted(tag for tag in tags if tag is not None), None in tags
 
 
 def _branches(network: Network, lower: Interface, indent: str) -> Iterator[tuple[str, str]]:
@@ -124,15 +145,15 @@ def switch(settings: Mapping[str, Settings]) -> str:
     return render(header, (row for host, each in settings.items() for row in _ports(host, each)))
 
 
-def _ports(host: str, settings: Settings) -> Iterable[tuple[str, ...]]:
+def _ports(host: str, settings: Settings) -> Iterator[tuple[str, ...]]:
     network = settings.network
-    tagged, untagged = _carried(network)
-    bond = "-"
-    if network.bond is not None:
-        speaks = "LACP" if network.bond.mode == "802.3ad" else network.bond.mode
-        bond = f"{network.uplink}, {speaks}"
-    mtu = "as it is" if network.mtu is None else str(network.mtu)
-    return [
-        (host, nic, bond, ", ".join(map(str, tagged)) or "-", "yes" if untagged else "no", mtu)
-        for nic in network.nics
-    ]
+    for uplink in network.uplinks:
+        tagged, untagged = _carried(network, uplink)
+        bond = "-"
+        if uplink.bond is not None:
+            speaks = "LACP" if uplink.bond.mode == "802.3ad" else uplink.bond.mode
+            bond = f"{uplink.name}, {speaks}"
+        mtu = "as it is" if uplink.mtu is None else str(uplink.mtu)
+        vlans = ", ".join(map(str, tagged)) or "-"
+        for nic in uplink.nics:
+            yield host, nic, bond, vlans, "yes" if untagged else "no", mtu

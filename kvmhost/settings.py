@@ -18,6 +18,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
     StrictBool,
     StrictInt,
     StrictStr,
@@ -28,7 +29,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from kvmhost import table
 from kvmhost.network.backends import BACKENDS
-from kvmhost.network.keys import NetworkKeys
+from kvmhost.network.keys import Bond, NetworkKeys
 from kvmhost.network.model import InvalidNetworkError, Network, build
 from kvmhost.problem import Problem
 
@@ -53,6 +54,12 @@ def _host_name(value: str) -> str:
     if not re.fullmatch(rf"{_LABEL}(\.{_LABEL})*", value):
         raise PydanticCustomError("host_name", "a host name or an address, such as 10.0.0.5")
     return value
+
+
+def _carried(value: object) -> int | str | None:
+    if value is None or isinstance(value, str) or type(value) is int:
+        return value
+    raise PydanticCustomError("carried", "a VLAN tag, None, or an interface such as eth1.300")
 
 
 def _qualified_name(value: str) -> str:
@@ -309,31 +316,56 @@ class Agent(Concern):
 class Bridging(Concern):
     """The network as the administrator writes it (guide, 'Network example').
 
-    What belongs together is checked by `kvmhost.network.model.problems`.
+    What belongs together is checked by `kvmhost.network.rules.problems`.
     """
 
     bridge_type: Literal["native", "openvswitch"] = Field(
         default="native", description="what carries the guests' traffic"
     )
     ovs_bridge: StrictStr = Field(
-        default="cloudbr", description="the Open vSwitch bridge that holds the uplink"
+        default="cloudbr",
+        description="the Open vSwitch bridge that holds the uplink; that of another uplink is "
+        "named after both, such as cloudbr-eth1",
     )
     uplink: StrictStr = Field(
         default="eth0", description="the NIC or the bond that carries the VLANs"
     )
-    uplink_bond: tuple[StrictStr, ...] = Field(
-        default=(),
-        description="the NICs of which the uplink is made as a bond; empty: the uplink is there",
-    )
-    bond_mode: Literal["active-backup", "802.3ad"] = Field(
-        default="active-backup",
-        description="how that bond uses its NICs; 802.3ad: LACP, which the switch has to speak too",
+    bonds: dict[StrictStr, Bond] = Field(
+        default_factory=dict,
+        description="uplinks that are made here: the nics of each, its mode (active-backup, or "
+        "802.3ad: LACP, which the switch has to speak too), and with LACP its lacp_rate (slow, "
+        "fast) and hash_policy, such as layer3+4; any other uplink is there",
     )
     mtu: StrictInt | None = Field(
         default=None, description="bytes, on every layer; None: left as it is"
     )
-    bridges: dict[StrictStr, StrictInt | None] = Field(
-        description="each bridge and its VLAN tag; None: untagged"
+    mtus: dict[StrictStr, StrictInt] = Field(
+        default_factory=dict,
+        description="bytes, for an uplink or a VLAN of one, such as eth1.50, where it is another; "
+        "a VLAN that is not named has that of its uplink, where mtu is None",
+    )
+    bridges: dict[StrictStr, Annotated[int | str | None, PlainValidator(_carried)]] = Field(
+        description="each bridge and its VLAN tag on the uplink, with None for untagged; or what "
+        "else it is on: a NIC or bond, such as eth1, or a VLAN of it, such as eth1.300"
+    )
+    interfaces: tuple[StrictStr, ...] = Field(
+        default=(),
+        description="interfaces without a bridge that have an address of addresses: a VLAN, such "
+        "as eth1.50, or an uplink",
+    )
+    addresses: dict[StrictStr, StrictStr] = Field(
+        default_factory=dict,
+        description="the host's further addresses, with their prefixes, by interface or bridge",
+    )
+    routes: dict[StrictStr, StrictStr] | None = Field(
+        default=None,
+        description="gateways of further networks, such as 10.50.0.1 of 10.60.0.0/16; None: as "
+        "they are",
+    )
+    kept_interfaces: tuple[StrictStr, ...] = Field(
+        default=(),
+        description="interfaces and bridges that somebody else has set up and that stay as they "
+        "are; one may have the management address",
     )
     bridge_stp: StrictBool = Field(
         default=False, description="whether the bridges take part in the spanning tree"
@@ -477,7 +509,7 @@ def _load_host(given: Mapping[str, object], other_keys: Set[str]) -> Settings | 
             problems += [_problem(details) for details in error.errors()]
     if bridging := concerns.pop("bridging", None):
         try:
-            concerns["network"] = build(NetworkKeys(**bridging.model_dump()))
+            concerns["network"] = build(NetworkKeys(**dict(bridging)))
         except InvalidNetworkError as error:
             problems += error.problems
     if problems:
@@ -506,16 +538,19 @@ def _problem(error: ErrorDetails) -> Problem:
     missing = error["type"] == "missing"
     key = str(error["loc"][0]) if error["loc"] else error["type"]
     value = error["input"] if error["loc"] and not missing else error["input"].get(key, "(missing)")
-    return Problem(key, value, f"{error['msg']} ({KEYS[key].description})")
+    within = "".join(f"[{part!r}]" for part in error["loc"][1:] if isinstance(part, str))
+    return Problem(f"{key}{within}", value, f"{error['msg']} ({KEYS[key].description})")
 
 
 def _shared_addresses(settings: Mapping[str, Settings]) -> Iterator[tuple[str, Problem]]:
     owners: dict[object, str] = {}
     for name, host in settings.items():
         network = host.network
+        others = (("addresses", address) for address in network.addresses.values())
         for key, address in (
             ("management_address", network.address),
             ("management_address6", network.address6),
+            *others,
         ):
             owner = name if address is None else owners.setdefault(address.ip, name)
             if owner != name:

@@ -20,7 +20,7 @@ def needed(network: Network, platform: Platform) -> tuple[str, ...]:
     """Name the packages that the platform's back end needs for the network."""
     backend = platform.network_backend
     packages = {**_PACKAGES, "ifcfg": platform.network_scripts_packages}
-    bond = _BOND_PACKAGES.get(backend, ()) if network.bond else ()
+    bond = _BOND_PACKAGES.get(backend, ()) if network.bonds else ()
     return (*packages[backend], *bond)
 
 

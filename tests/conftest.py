@@ -73,7 +73,8 @@ def pytest_runtest_makereport(item: pytest.Function) -> Iterator[None]:
 def deploy(fleet: Fleet) -> Callable[..., Run]:
     """Run deploy.py, or what is named instead, against the fleet as an administrator does."""
 
-    def run(*arguments: str, target: str = "deploy.py") -> Run:
-        return pyinfra("inventories/lab.py", target, *arguments, KVMHOST_LAB_FLEET=fleet.name)
+    def run(*arguments: str, target: str = "deploy.py", **environment: str) -> Run:
+        environment["KVMHOST_LAB_FLEET"] = fleet.name
+        return pyinfra("inventories/lab.py", target, *arguments, **environment)
 
     return run

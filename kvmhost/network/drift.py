@@ -11,7 +11,12 @@ from kvmhost.network.commands import if_exists
 from kvmhost.network.files import File
 from kvmhost.network.interfaces import AddressWithPrefix
 from kvmhost.network.model import Network
-from kvmhost.network.observed import differences, is_mended_by_links, mending
+from kvmhost.network.observed import (
+    differences,
+    is_mended_by_links,
+    kept_differences,
+    mending,
+)
 
 # bridge-utils tells a bridge's ports to generate no IPv6 address (ip-link(8), addrgenmode), and
 # never takes that back.
@@ -54,6 +59,11 @@ class Drift:
         """All files, by path, as they will be."""
         after = {**self.present.files, **{file.path: file.content for file in self.files}}
         return {path: text for path, text in after.items() if path not in self.removed}
+
+    @cached_property
+    def kept(self) -> tuple[str, ...]:
+        """A sentence for each difference in what is somebody else's to define."""
+        return kept_differences(self.network, self.present.addresses)
 
     @cached_property
     def kernel(self) -> tuple[str, ...]:

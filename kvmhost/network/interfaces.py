@@ -42,13 +42,36 @@ class Route:
 
 
 @dataclass(frozen=True)
+class Vlan:
+    """One VLAN of an uplink, by its 802.1Q tag, or its untagged frames, where that is None."""
+
+    uplink: str
+    tag: int | None
+
+    @property
+    def name(self) -> str:
+        """The name of the interface on which these frames pass the uplink."""
+        return self.uplink if self.tag is None else f"{self.uplink}.{self.tag}"
+
+
+def reaches(address: AddressWithPrefix, gateway: Address) -> bool:
+    """Whether a host with this address reaches a gateway without another one."""
+    if isinstance(address, IPv4Interface):
+        return isinstance(gateway, IPv4Address) and gateway in address.network
+    return isinstance(gateway, IPv6Address) and (
+        gateway.is_link_local or gateway in address.network
+    )
+
+
+@dataclass(frozen=True)
 class Interface:
     """One interface and what sits on it; None and () mean that nothing is said about it.
 
     A VLAN interface has a `parent` and a `tag`; so has an Open vSwitch fake bridge, whose parent
     is the main bridge. The `ports` of a bond are its NICs, sorted, and `bond_mode` is the
-    kernel's name for how it uses them. What is none of these is "ethernet". `forward_delay` is
-    in seconds, `mtu` in bytes.
+    kernel's name for how it uses them; `bond_options` has more by the kernel's names, lacp_rate and
+    xmit_hash_policy, and is only for what we render: what a definition says of them is in
+    `hardware`. What is none of these is "ethernet". `forward_delay` is in seconds, `mtu` in bytes.
 
     `gateways` are the default gateways that would be preferred to ours, or no less than it: none
     of a table of its own, with a metric above ours, or that its back end is told not to use.
@@ -67,6 +90,7 @@ class Interface:
     tag: int | None = None
     ports: tuple[str, ...] = ()
     bond_mode: str | None = None
+    bond_options: Options = ()
     stp: bool | None = None
     forward_delay: int | None = None
     mtu: int | None = None
@@ -167,6 +191,8 @@ def _clashes(ours: Mapping[str, Interface], other: Interface, gone: Set[str]) ->
         if lower in gone:
             yield f"{other.name} is built on {lower}, which goes."
     versions = {gateway.version for each in ours.values() for gateway in each.gateways}
+    if not versions:
+        return  # the host's default gateway is not ours to give
     for gateway in other.gateways:
         if gateway.version not in versions:
             continue
@@ -179,8 +205,3 @@ def _clashes(ours: Mapping[str, Interface], other: Interface, gone: Set[str]) ->
             f"{other.name} takes a default gateway by DHCP, which would be preferred to ours, or "
             "no less than it: give it a metric that is higher."
         )
-
-
-def port_name(uplink: str, tag: int | None) -> str:
-    """Name the interface on which one VLAN's frames, or the untagged ones, pass the uplink."""
-    return uplink if tag is None else f"{uplink}.{tag}"

@@ -54,6 +54,22 @@ def differences(
     return (*of_links, *_of_routes(network, routes, routes6))
 
 
+def kept_differences(network: Network, addresses: Iterable[_Link]) -> tuple[str, ...]:
+    """Say in one sentence each what the interfaces lack that are kept as they are."""
+    links = {link["ifname"]: link for link in addresses if "ifname" in link}
+    wanted = [Interface(name, "ethernet") for name in network.kept if name != network.management]
+    wanted += [network.management_interface] if network.is_kept else []
+    return tuple(
+        f"{difference.sentence} It is one of kept_interfaces, so this is for you to set up."
+        for each in wanted
+        for difference in (
+            _of_link(each, links[each.name])
+            if each.name in links
+            else [_Difference(f"{each.name} is missing.")]
+        )
+    )
+
+
 def mending(network: Network, addresses: Iterable[_Link]) -> tuple[_Words, ...]:
     """Say the words after `ip link`, in order, that mend what starting a back end leaves alone.
 
@@ -156,6 +172,13 @@ def _of_bond(wanted: Interface, data: Mapping[str, Any], links: _Links) -> Itera
     if found != MIIMON:
         sentence = f"{name} looks at its NICs' links every {found} ms instead of {MIIMON} ms."
         yield _Difference(sentence, (("set", name, "type", "bond", "miimon", str(MIIMON)),))
+    for option, value in wanted.bond_options:
+        is_said = data.get("ad_lacp_rate" if option == "lacp_rate" else option)
+        if is_said != value:
+            # the kernel takes another rate only while the bond is down, and so without its VLANs
+            change = ("set", name, "type", "bond", option, value)
+            changes = (("delete", name),) if option == "lacp_rate" else (change,)
+            yield _Difference(f"{name} has {option} {is_said} instead of {value}.", changes)
     yield from _of_ports(wanted, links)
 
 
@@ -187,7 +210,7 @@ def _of_routes(network: Network, routes: _Routes, routes6: _Routes) -> Iterator[
         for route in (*routes, *routes6)
         if route.get("dst") != "default"
     }
-    for static in network.taken_over.routes:
+    for static in (route for each in network.interfaces for route in each.routes):
         if (static.destination, str(static.via)) not in present:
             yield f"There is no route to {static.destination} via {static.via}."
 

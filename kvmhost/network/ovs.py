@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kvmhost.network.model import Network
+from kvmhost.network.model import Network, Uplink
 
 # Prints one line of JSON for each table.
 STATE_COMMAND = (
@@ -52,21 +52,25 @@ class Correction:
 
 
 def ports(network: Network) -> tuple[Port, ...]:
-    """Say which ports the model asks of Open vSwitch.
+    """Say which ports the model asks of Open vSwitch; none with native bridges.
 
-    As in the guide, the main bridge's own port is a trunk of the modelled VLANs; the uplink
-    passes every VLAN, because CloudStack puts guests on further ones. Raises ValueError for
-    a network with native bridges.
+    As in the guide, a main bridge's own port is a trunk of the modelled VLANs; an uplink passes
+    every VLAN, because CloudStack puts guests on further ones.
     """
-    main = network.ovs_bridge
+    return tuple(port for uplink in network.uplinks for port in _ports_of(network, uplink))
+
+
+def _ports_of(network: Network, uplink: Uplink) -> Iterator[Port]:
+    main = uplink.ovs_bridge
     if main is None:
-        raise ValueError("a network with native bridges asks nothing of Open vSwitch")
-    tags = {bridge.name: bridge.tag or 0 for bridge in network.bridges}  # 0: untagged frames
-    return (
-        Port(main, main, trunks=tuple(sorted(tags.values())), mtu=network.mtu),
-        Port(network.uplink, main, mtu=network.mtu),
-        *(Port(name, main, tag, fake_bridge=True, mtu=network.mtu) for name, tag in tags.items()),
-    )
+        return
+    of_uplink = [each for each in network.bridges if each.vlan.uplink == uplink.name]
+    tags = {bridge.name: bridge.vlan.tag or 0 for bridge in of_uplink}  # 0: untagged frames
+    yield Port(main, main, trunks=tuple(sorted(tags.values())), mtu=uplink.mtu)
+    yield Port(uplink.name, main, mtu=uplink.mtu)
+    for bridge in of_uplink:
+        mtu = network.mtus.get(bridge.vlan.name)
+        yield Port(bridge.name, main, tags[bridge.name], fake_bridge=True, mtu=mtu)
 
 
 def parse(state: str) -> tuple[Port, ...]:
@@ -95,7 +99,7 @@ def corrections(network: Network, present: Iterable[Port]) -> tuple[Correction, 
     ports, and a network with native bridges wants the bridges gone that have its interfaces.
     """
     found = {port.name: port for port in present}
-    if network.ovs_bridge is None:
+    if network.bridge_type == "native":
         return tuple(
             Correction(f"Open vSwitch has {bridge}.", (("--if-exists", "del-br", bridge),))
             for bridge in sorted({found[name].bridge for name in network.names & found.keys()})

@@ -17,7 +17,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 STATE = CHECKOUT / ".lab"
 
 MANAGEMENT_VLAN = 100
-TRUNK = (100, 200, 300)
+TRUNK = (50, 100, 200, 300)
 
 DEADLINE = 1800
 """Seconds after which something hangs; a slow machine that other work keeps busy takes many."""

@@ -122,8 +122,18 @@ def consoles(machines: Machines) -> dict[Node, int]:
         pytest.param((*WRONG_VLAN, "--data", "mtu=1400"), marks=pytest.mark.thorough),
         pytest.param(("--data", "gateway=192.168.142.77"), marks=pytest.mark.thorough),
         pytest.param(("--data", "uplink=eth9"), marks=pytest.mark.thorough),
+        pytest.param(
+            ("--data", 'bridges={"cloudbr0": 200, "cloudbr1": "eth9.300"}'),
+            marks=pytest.mark.thorough,
+        ),
     ],
-    ids=["wrong VLAN tag", "wrong VLAN tag, other MTU", "wrong gateway", "wrong uplink"],
+    ids=[
+        "wrong VLAN tag",
+        "wrong VLAN tag, other MTU",
+        "wrong gateway",
+        "wrong uplink",
+        "wrong second uplink",
+    ],
 )
 def test_a_wrong_configuration_is_undone(
     machines: Machines, deploy: Deploy, unchanged: Check, wrong: tuple[str, ...]

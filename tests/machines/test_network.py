@@ -4,9 +4,10 @@ The cells are one story and run in their order, so that the way from one to anot
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from tests.machines import lacp
 from tests.machines.switching import switched
 from tests.machines.traffic import assert_vlans_carry_traffic
 from tests.runs import ON_MACHINES, Run
+from tests.unit.network_examples import BOND, LACP
 
 Deploy = Callable[..., Run]
 TARGET = "tasks.bridges_native.bridges_native"
@@ -29,12 +31,23 @@ NATIVE, OPENVSWITCH = "bridges_native", "bridges_ovs"
 class Topology:
     """A cell of the matrix: the task that makes it, its settings, and the switch that it needs.
 
-    `untagged` is the VLAN whose frames the switch sends without their tag.
+    `untagged` is the VLAN whose frames the switch sends without their tag. `storage` names the
+    interface with an address of the storage network, of which each machine has its own.
     """
 
     task: str
     keys: Mapping[str, Any] = field(default_factory=dict)
     untagged: int | None = None
+    storage: str | None = None
+
+    def data(self, machines: Iterable[Node]) -> dict[str, dict[str, Any]]:
+        """Return what is particular to each machine, by its name."""
+        if self.storage is None:
+            return {}
+        return {
+            each.name: {"addresses": {self.storage: f"{storage_address(each)}/24"}}
+            for each in machines
+        }
 
 
 FAKE_BRIDGES = {
@@ -42,8 +55,12 @@ FAKE_BRIDGES = {
     "bridges": {"mgmt0": 100, "cloudbr0": 200, "cloudbr1": 300},
     "management_interface": "mgmt0",
 }
-BOND = {"uplink": "bond0", "uplink_bond": ["eth0", "eth1"]}
-LACP_BOND = {**BOND, "bond_mode": "802.3ad"}
+# What 9000 is beside 1500: the lab's cables carry 1500.
+STORAGE = {
+    "mtu": 1400,
+    "mtus": {"eth1": 1500, "eth1.50": 1500},
+    "routes": {"10.60.0.0/16": "10.50.0.1"},
+}
 GUIDE = "native, address on its VLAN"
 GUIDE_OVS = "Open vSwitch, address on a fake bridge"
 TOPOLOGIES = {
@@ -85,15 +102,47 @@ TOPOLOGIES = {
     "native, on a bond": Topology(NATIVE, BOND),
     "Open vSwitch, on a bond": Topology(OPENVSWITCH, {**BOND, **FAKE_BRIDGES}),
     "native, on one NIC again": Topology(NATIVE),
+    "native, two uplinks and storage": Topology(
+        NATIVE,
+        {
+            "bridges": {"cloudbr0": 200, "cloudbr1": "eth1.300"},
+            "interfaces": ["eth1.50"],
+            **STORAGE,
+        },
+        storage="eth1.50",
+    ),
+    "Open vSwitch, two uplinks and storage": Topology(
+        OPENVSWITCH,
+        {
+            **FAKE_BRIDGES,
+            "bridges": {"mgmt0": 100, "cloudbr0": 200, "cloudbr1": "eth1.300", "stor0": "eth1.50"},
+            **STORAGE,
+        },
+        storage="stor0",
+    ),
+    "native, two bonds": Topology(
+        NATIVE,
+        {
+            "uplink": "bond0",
+            "bonds": {"bond0": {"nics": ["eth0"]}, "bond1": {"nics": ["eth1"]}},
+            "bridges": {"cloudbr0": 200, "cloudbr1": "bond1.300"},
+        },
+    ),
+    "native, management on a NIC of its own": Topology(
+        NATIVE,
+        {"management_vlan": None, "bridges": {"cloudbr0": "eth1.200", "cloudbr1": "eth1.300"}},
+        untagged=100,
+    ),
+    "native, one uplink again": Topology(NATIVE),
 }
 LACP_NATIVE, LACP_OVS = "native, on a bond with LACP", "Open vSwitch, on a bond with LACP"
 LACP_TOPOLOGIES = {
-    LACP_NATIVE: Topology(NATIVE, LACP_BOND),
-    LACP_OVS: Topology(OPENVSWITCH, {**LACP_BOND, **FAKE_BRIDGES}),
+    LACP_NATIVE: Topology(NATIVE, LACP),
+    LACP_OVS: Topology(OPENVSWITCH, {**LACP, **FAKE_BRIDGES}),
 }
 EVERY_TOPOLOGY = {**TOPOLOGIES, **LACP_TOPOLOGIES}
 # the guide's own is what tests/machines/test_deploy.py makes
-REPRESENTATIVE = ("native, address on a bridge", GUIDE_OVS, "native again")
+REPRESENTATIVE = (GUIDE_OVS, "native again", "native, two uplinks and storage")
 COMMANDS = 8
 """The most remote commands that a host's network costs when nothing is to be changed."""
 
@@ -105,11 +154,14 @@ def unconfined(deploy: Deploy) -> None:
     assert run.status == 0, run.output
 
 
-def run(deploy: Deploy, name: str, *more: str) -> Run:
+def run(fleet: Fleet, deploy: Deploy, name: str, *more: str) -> Run:
     topology = EVERY_TOPOLOGY[name]
     settings = [f"--data={key}={_written(value)}" for key, value in topology.keys.items()]
     target = f"tasks.{topology.task}.{topology.task}"
-    return deploy("-y", "--json", *ON_MACHINES, *settings, *more, target=target)
+    data = json.dumps(topology.data(fleet.machines))
+    return deploy(
+        "-y", "--json", *ON_MACHINES, *settings, *more, target=target, KVMHOST_LAB_DATA=data
+    )
 
 
 def _written(value: object) -> str:
@@ -117,19 +169,42 @@ def _written(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def assert_converged(machines: Sequence[Node], deploy: Deploy, topology: str) -> None:
+def assert_converged(fleet: Fleet, deploy: Deploy, topology: str) -> None:
     """Nothing more is to be changed, at little cost, and each VLAN carries its traffic."""
-    second = run(deploy, topology, "--debug")
+    machines = fleet.machines
+    second = run(fleet, deploy, topology, "--debug")
     assert second.status == 0, second.output
     assert second.changed == {}, second.output
     assert all(count <= COMMANDS for count in second.commands().values()), second.commands()
     assert_vlans_carry_traffic(machines)
     for machine in machines:
         assert_switch(machine, EVERY_TOPOLOGY[topology])
-        if mtu := EVERY_TOPOLOGY[topology].keys.get("mtu"):
-            links = json.loads(machine.run("ip -j link").stdout)
-            ours = [each for each in links if each["ifname"].startswith(("eth0", "cloudbr"))]
-            assert {each["mtu"] for each in ours} == {mtu}, machine.name
+        assert_mtus(machine, EVERY_TOPOLOGY[topology].keys)
+    if storage := EVERY_TOPOLOGY[topology].storage:
+        assert_storage_is_reached(machines, storage)
+
+
+def assert_mtus(machine: Node, keys: Mapping[str, Any]) -> None:
+    if "mtu" in keys:
+        links = json.loads(machine.run("ip -j link").stdout)
+        ours = [each for each in links if each["ifname"].startswith(("eth0", "eth1.", "cloudbr"))]
+        mtus = {
+            each["ifname"]: keys.get("mtus", {}).get(each["ifname"], keys["mtu"]) for each in ours
+        }
+        assert {each["ifname"]: each["mtu"] for each in ours} == mtus, machine.name
+
+
+def assert_storage_is_reached(machines: Sequence[Node], interface: str) -> None:
+    """Each machine reaches the next one's storage address in one piece, and what lies behind."""
+    for one, other in pairwise(machines):
+        ping = f"ping -q -c 1 -w 8 -M do -s {1500 - 28} -I {interface} {storage_address(other)}"
+        assert one.run(ping, check=False).returncode == 0, (one.name, other.name)
+        (route,) = json.loads(one.run("ip -j route get 10.60.0.1").stdout)
+        assert (route["dev"], route["gateway"]) == (interface, "10.50.0.1")
+
+
+def storage_address(machine: Node) -> str:
+    return f"10.50.0.{machine.ssh_hostname.rpartition('.')[2]}"
 
 
 def assert_switch(machine: Node, topology: Topology) -> None:
@@ -141,7 +216,8 @@ def assert_switch(machine: Node, topology: Topology) -> None:
         return
     assert not any(line.startswith("bridge ") for line in modules)
     for bridge, tag in topology.keys["bridges"].items():
-        assert int(machine.run(f"ovs-vsctl br-to-vlan {bridge}").stdout) == (tag or 0)
+        modelled = int(tag.rpartition(".")[2]) if isinstance(tag, str) else tag or 0
+        assert int(machine.run(f"ovs-vsctl br-to-vlan {bridge}").stdout) == modelled
 
 
 @pytest.mark.parametrize(
@@ -159,24 +235,24 @@ class TestTopology:
         self, fleet: Fleet, deploy: Deploy, topology: str
     ) -> None:
         with switched(fleet.machines, TOPOLOGIES[topology].untagged):
-            first = run(deploy, topology)
+            first = run(fleet, deploy, topology)
         assert first.status == 0, first.output
-        assert_converged(fleet.machines, deploy, topology)
+        assert_converged(fleet, deploy, topology)
 
     @THOROUGH
     def test_it_survives_a_reboot(self, fleet: Fleet, deploy: Deploy, topology: str) -> None:
         with ThreadPoolExecutor() as pool:
             list(pool.map(lab.reboot, fleet.machines))
-        assert_converged(fleet.machines, deploy, topology)
+        assert_converged(fleet, deploy, topology)
 
 
 @pytest.fixture(scope="class")
 def lacp_switches(fleet: Fleet, deploy: Deploy) -> Iterator[None]:
     """Have every machine on a switch that speaks LACP, and on one NIC of it."""
-    assert run(deploy, GUIDE).status == 0
+    assert run(fleet, deploy, GUIDE).status == 0
     lacp.plug_in(fleet.machines)
     yield
-    assert run(deploy, GUIDE).status == 0
+    assert run(fleet, deploy, GUIDE).status == 0
     lacp.take_out(fleet.machines)
 
 
@@ -189,9 +265,9 @@ class TestLacp:
     def test_it_aggregates_and_survives_a_lost_port(
         self, fleet: Fleet, deploy: Deploy, topology: str
     ) -> None:
-        first = run(deploy, topology)
+        first = run(fleet, deploy, topology)
         assert first.status == 0, first.output
-        assert_converged(fleet.machines, deploy, topology)
+        assert_converged(fleet, deploy, topology)
         for machine in fleet.machines:
             assert lacp.aggregated_ports(machine) == 2, machine.name
             lacp.set_port(machine, 0, "down")
@@ -202,7 +278,7 @@ class TestLacp:
     def test_it_survives_a_reboot(self, fleet: Fleet, deploy: Deploy, topology: str) -> None:
         with ThreadPoolExecutor() as pool:
             list(pool.map(lab.reboot, fleet.machines))
-        assert_converged(fleet.machines, deploy, topology)
+        assert_converged(fleet, deploy, topology)
         for machine in fleet.machines:
             assert lacp.aggregated_ports(machine) == 2, machine.name
 
@@ -236,7 +312,7 @@ def test_what_was_changed_by_hand_is_seen_and_mended(
     assert drifted
     dry = deploy("--dry", "--json", *ON_MACHINES, target=TARGET)
     assert list(dry.planned.values()) == [[machine.name for machine in drifted]]
-    mended = run(deploy, "native again")
+    mended = run(fleet, deploy, "native again")
     assert mended.status == 0, mended.output
     for machine in fleet.machines:
         assert machine.run(read).stdout == modelled, machine.name

@@ -8,7 +8,7 @@ the gateway.
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from posixpath import dirname
 from shlex import join, quote
 
@@ -36,9 +36,9 @@ ROUNDS = {
         "a bond, kept as the uplink",
     ),
     "a bond that becomes ours": (
-        "a bond that uplink_bond makes ours",
+        "a bond that bonds makes ours",
         "an installer's bond, made by us from now on",
-        "the installer's bond, with uplink_bond",
+        "the installer's bond, with bonds",
         "a bond, ours from now on",
     ),
     "an installer's address": (
@@ -92,6 +92,15 @@ IN_THE_LAB = {
     "eno1": "eth0",
     "eno2": "eth1",
 }
+KEPT = {
+    "uplink": "eth1",
+    "kept_interfaces": ["eth0"],
+    "management_interface": "eth0",
+    "management_vlan": None,
+    "dns_servers": [],
+    "dns_search": [],
+}
+WRONG_UPLINK = ("--data", 'bridges={"cloudbr0": 200, "cloudbr1": "eth9.300"}')
 KEYS_IN_THE_LAB = {"802.3ad": "active-backup", "ens3": "eth0", "enp1s0": "eth0"}
 # Metrics of routes and priorities of rules count up in the order in which they were added.
 STATE = (
@@ -134,11 +143,15 @@ class Start:
             f"{self.machine.name} to boot into {self.point.name}",
         )
 
-    def change_wrongly(self) -> None:
+    @property
+    def wrong(self) -> tuple[str, ...]:
+        """Settings with which the host cannot be reached."""
+        moves = self.was_tagged != self.becomes_tagged
+        return () if moves else ("--data", f"gateway={self.gateway}77")
+
+    def change_wrongly(self, *wrong: str) -> None:
         """Change it so that it is undone, and find it as it was."""
         before = self._state()
-        moves = self.was_tagged != self.becomes_tagged
-        wrong = () if moves else ("--data", f"gateway={self.gateway}77")
         undone = self._run(*SOON, *wrong)
         assert undone.status != 0, undone.output
         assert "rolled back: nobody confirmed in time" in undone.output, undone.output
@@ -161,8 +174,12 @@ class Start:
         data = (*settings(self.point), *more)
         return self.deploy("-y", "--json", "--limit", self.machine.name, *data, target=TARGET)
 
+    def definitions(self) -> str:
+        """Return the sums of the files that the starting point is made of."""
+        return self.machine.run(f"md5sum {join(sorted(self.files))}").stdout
+
     def _state(self) -> str:
-        return self.machine.run(f"md5sum {join(sorted(self.files))}; {STATE}").stdout
+        return self.definitions() + self.machine.run(STATE).stdout
 
 
 def start_at(point: StartingPoint, machine: Node, fleet: Fleet, deploy: Deploy) -> Start:
@@ -243,19 +260,43 @@ def test_it_is_taken_over_and_undone_and_booted_into(
 ) -> None:
     chosen = dict(zip(BACK_ENDS, names, strict=True))
 
+    def go(machine: Node) -> None:
+        point = POINTS[machine.network_backend, chosen[machine.network_backend]]
+        start = start_at(point, machine, fleet, deploy)
+        start.go_there()
+        start.change_wrongly(*start.wrong)
+        start.change()
+
+    on_each(fleet.machines, go)
+
+
+@pytest.mark.thorough
+def test_an_address_on_a_nic_of_its_own_is_kept_as_it_is(fleet: Fleet, deploy: Deploy) -> None:
+    chosen = dict(zip(BACK_ENDS, ROUNDS["an installer's address"], strict=True))
+
+    def go(machine: Node) -> None:
+        point = replace(POINTS[machine.network_backend, chosen[machine.network_backend]], keys=KEPT)
+        start = start_at(point, machine, fleet, deploy)
+        start.go_there()
+        files = start.definitions()
+        start.change_wrongly(*WRONG_UPLINK)
+        start.change()
+        assert start.definitions() == files
+
+    on_each(fleet.machines, go)
+
+
+def on_each(machines: Sequence[Node], go: Callable[[Node], None]) -> None:
+    """Do it on all machines at once, and say of each where it fails; such one is made pristine."""
+
     def failure_on(machine: Node) -> str | None:
-        backend = machine.network_backend
-        point = POINTS[backend, chosen[backend]]
         try:
-            start = start_at(point, machine, fleet, deploy)
-            start.go_there()
-            start.change_wrongly()
-            start.change()
+            go(machine)
         except Exception as error:
             make_pristine(machine)
-            return f"{backend}, {point.name}: {error}"
+            return f"{machine.network_backend}: {error}"
         return None
 
     with ThreadPoolExecutor() as pool:
-        failures = [each for each in pool.map(failure_on, fleet.machines) if each is not None]
+        failures = [each for each in pool.map(failure_on, machines) if each is not None]
     assert not failures, "\n\n".join(failures)

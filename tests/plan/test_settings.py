@@ -40,7 +40,7 @@ def test_the_example_for_production_can_be_used() -> None:
     names = [host["name"] for host in json.loads(listing.stdout)]
     assert {name.split(".")[1] for name in names} == {"dc1", "dc2", "dc3", "dc4"}
     assert offline(listing.stdout) == f"{len(names)} hosts: all settings can be used.\n"
-    assert offline(listing.stdout, "network").count("switch: ") == 5
+    assert offline(listing.stdout, "network").count("switch: ") == 6
     files = offline(listing.stdout, "files", "kvm1.dc2.example.org")
     assert files.startswith("==> kvm1.dc2.example.org:/etc/network/interfaces <==\n")
     assert "kvm2.dc2" not in files

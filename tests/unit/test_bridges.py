@@ -14,7 +14,7 @@ def platform(group: str, **changes: object) -> Platform:
 
 
 def packages(any_network: Network, group: str, backend: str) -> tuple[str, ...]:
-    task = bridges_ovs if any_network.ovs_bridge else bridges_native
+    task = bridges_ovs if any_network.bridge_type == "openvswitch" else bridges_native
     return task.needed(any_network, platform(group, network_backend=backend))
 
 

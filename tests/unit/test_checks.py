@@ -10,6 +10,7 @@ from kvmhost.facts.machine import Machine, Traits
 from kvmhost.findings import Finding
 from kvmhost.settings import Settings, load
 from tests.plan.support import host_data, machine
+from tests.unit.network_examples import BOND
 
 FIT = Traits().process(machine())
 
@@ -70,12 +71,12 @@ FAILING: dict[str, tuple[str, dict[str, Any], str]] = {
     "another NIC": (
         "NIC",
         {"interfaces": frozenset(("lo", "ens3", "ens4"))},
-        "there is no eth0, which uplink names; there is: ens3, ens4",
+        "there is no eth0, which the settings name; there is: ens3, ens4",
     ),
     "no NIC at all": (
         "NIC",
         {"interfaces": frozenset(("lo",))},
-        "there is no eth0, which uplink names; there is: none",
+        "there is no eth0, which the settings name; there is: none",
     ),
     "no systemd": (
         "rollback",
@@ -114,9 +115,9 @@ def test_what_does_not_hold(check: str, changes: dict[str, Any], detail: str) ->
 
 
 def test_the_nics_of_a_bond_have_to_be_there_and_the_bond_does_not() -> None:
-    bond = {"uplink": "bond0", "uplink_bond": ["eth0", "eth1"]}
+    bond = BOND
     assert of_one(FIT, **bond)["NIC"].detail == (
-        "there is no eth1, which uplink_bond names; there is: eth0"
+        "there is no eth1, which the settings name; there is: eth0"
     )
     fit = replace(FIT, interfaces=frozenset(("lo", "eth0", "eth1")))
     assert of_one(fit, **bond)["NIC"] == Finding("NIC", "holds", "there is eth0 and eth1")

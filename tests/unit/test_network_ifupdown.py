@@ -23,12 +23,15 @@ from tests.unit.network_examples import (
     BOND,
     GOLDEN,
     IPV6,
+    LACP,
     NATIVE_NETWORKS,
     NETWORKS,
     ON_BRIDGE,
     OPENVSWITCH,
     OPENVSWITCH_NETWORKS,
+    OPENVSWITCH_UPLINKS,
     UNTAGGED,
+    UPLINKS,
     network,
 )
 from tests.unit.starting_points.ifupdown import (
@@ -77,7 +80,9 @@ GOLDENS: dict[str, dict[str, Any]] = {
     "native-bond": BOND,
     "native-ipv6": {**ON_BRIDGE, **IPV6},
     "openvswitch": OPENVSWITCH,
-    "openvswitch-bond": {**OPENVSWITCH, **BOND, "bond_mode": "802.3ad", "mtu": 9000},
+    "openvswitch-bond": {**OPENVSWITCH, **LACP, "mtu": 9000},
+    "native-uplinks": UPLINKS,
+    "openvswitch-uplinks": OPENVSWITCH_UPLINKS,
 }
 
 
@@ -885,7 +890,7 @@ def test_merging_adds_ours_and_keeps_theirs(text: str, old: Network, new: Networ
 def as_it_is_read(any_network: Network) -> set[Interface]:
     """Return the interfaces with what makes a bond of one: it stays one that is not ours."""
     return {
-        replace(each, hardware=(*each.hardware, *bond_options(each)))
+        replace(each, bond_options=(), hardware=(*each.hardware, *bond_options(each)))
         if each.kind == "bond"
         else each
         for each in any_network.interfaces
@@ -897,6 +902,7 @@ def bond_options(bond: Interface) -> Options:
         ("bond-slaves", " ".join(bond.ports)),
         ("bond-mode", str(bond.bond_mode)),
         ("bond-miimon", "100"),
+        *((f"bond-{key.replace('_', '-')}", value) for key, value in bond.bond_options),
     )
 
 
@@ -936,17 +942,17 @@ def taken(draw: st.DrawFn) -> Network:
     plain = draw(NATIVE_NETWORKS)
     names = [each.name for each in plain.interfaces]
     some = st.lists(st.sampled_from(names), unique=True)
-    via = plain.address.network[1]
+    management, via = plain.management, plain.address.network[1]
     routed = draw(st.lists(st.sampled_from(["10.0.0.0/8", "172.16.0.0/12"]), unique=True))
+    routes = tuple(
+        Route(ip_network(route), via, draw(st.none() | st.integers(1, 99))) for route in routed
+    )
     return replace(
         plain,
         taken_over=TakenOver(
-            routes=tuple(
-                Route(ip_network(route), via, draw(st.none() | st.integers(1, 99)))
-                for route in routed
-            ),
+            routes={management: routes},
             mtus={name: draw(st.integers(1280, 9216)) for name in draw(some)},
-            addressing=chosen(draw, OF_ADDRESS),
+            addressing={management: chosen(draw, OF_ADDRESS)},
             hardware={name: chosen(draw, HARDWARE) for name in draw(some)},
             options={name: chosen(draw, [*OPTIONS, *OF_IPV6]) for name in draw(some)},
         ),

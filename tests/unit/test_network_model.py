@@ -7,16 +7,18 @@ import pytest
 from hypothesis import given
 
 from kvmhost.network.interfaces import Interface
-from kvmhost.network.keys import problems
 from kvmhost.network.model import InvalidNetworkError, Network, build
+from kvmhost.network.rules import problems
 from tests.unit.network_examples import (
     BOND,
     GUIDE,
     IPV6,
+    LACP,
     NETWORKS,
     ON_BRIDGE,
     OPENVSWITCH,
     UNTAGGED,
+    bonded,
     keys,
     network,
 )
@@ -63,20 +65,15 @@ def test_ipv6_sits_beside_ipv4() -> None:
 
 
 def test_a_bond_stands_on_its_nics_and_under_all_else() -> None:
-    bonded = network(**BOND, bond_mode="802.3ad", mtu=9000)
-    assert bonded.interfaces[:3] == (
+    one = network(**LACP, mtu=9000)
+    assert one.interfaces[:3] == (
         Interface("eth0", "ethernet", mtu=9000),
         Interface("eth1", "ethernet", mtu=9000),
         Interface("bond0", "bond", ports=("eth0", "eth1"), bond_mode="802.3ad", mtu=9000),
     )
-    assert [each.parent for each in bonded.interfaces if each.kind == "vlan"] == ["bond0"] * 3
-    assert bonded.nics == ("eth0", "eth1")
-    assert (
-        bonded.interfaces
-        == network(
-            uplink="bond0", uplink_bond=["eth1", "eth0"], bond_mode="802.3ad", mtu=9000
-        ).interfaces
-    )
+    assert [each.parent for each in one.interfaces if each.kind == "vlan"] == ["bond0"] * 3
+    assert one.nics == ("eth0", "eth1")
+    assert one.interfaces == network(**bonded("eth1", "eth0", mode="802.3ad"), mtu=9000).interfaces
 
 
 def test_a_bond_claims_what_its_nics_had() -> None:
@@ -114,8 +111,8 @@ VALID: dict[str, dict[str, Any]] = {
     "one bridge for all guests": {"bridges": {"cloudbr0": 200}, "guest_label": "cloudbr0"},
     "Open vSwitch": OPENVSWITCH,
     "a bond": BOND,
-    "a bond with Open vSwitch": {**OPENVSWITCH, **BOND, "bond_mode": "802.3ad"},
-    "a bond of NICs with names of any length": {**BOND, "uplink_bond": ["enp129s0f0np0"]},
+    "a bond with Open vSwitch": {**OPENVSWITCH, **LACP},
+    "a bond of NICs with names of any length": bonded("enp129s0f0np0"),
     "a NIC of nine characters with Open vSwitch": {**OPENVSWITCH, "uplink": "enp0s31f6"},
     "the first and the last tag": {"bridges": {"cloudbr0": 1, "cloudbr1": 4094}},
     "a point-to-point subnet": {"management_address": "10.0.0.0/31", "gateway": "10.0.0.1"},
@@ -147,13 +144,17 @@ INVALID: dict[str, tuple[dict[str, Any], str, str]] = {
         "uplink",
         "at most 15",
     ),
-    "a bond with the name of a NIC": ({"uplink_bond": ["eth1"]}, "uplink", "such as bond0"),
-    "a bond in itself": ({**BOND, "uplink_bond": ["bond0"]}, "uplink_bond", "and bond0"),
-    "a NIC twice in a bond": ({**BOND, "uplink_bond": ["eth0", "eth0"]}, "uplink_bond", "differ"),
-    "a bond of VLANs": ({**BOND, "uplink_bond": ["eth0.5"]}, "uplink_bond", "letters, digits"),
+    "a bond with the name of a NIC": (
+        {"bonds": {"eth0": {"nics": ["eth1"]}}},
+        "bonds",
+        "such as bond0",
+    ),
+    "a bond in itself": (bonded("bond0"), "bonds", "no uplinks: bond0"),
+    "a NIC twice in a bond": (bonded("eth0", "eth0"), "bonds", "in one bond only"),
+    "a bond of VLANs": (bonded("eth0.5"), "bonds", "letters, digits"),
     "a NIC that Linux cannot name": (
-        {**BOND, "uplink_bond": ["enx001122334455a"]},
-        "uplink_bond",
+        bonded("enx001122334455a"),
+        "bonds",
         "at most 15",
     ),
     "a bridge named as a NIC of the bond": (
@@ -366,8 +367,10 @@ def test_interfaces_stand_after_what_they_are_built_on(any_network: Network) -> 
 
 
 @given(NETWORKS)
-def test_one_interface_has_the_address(any_network: Network) -> None:
-    having = [each for each in any_network.interfaces if each.addresses]
-    assert [each.name for each in having] == [any_network.management]
-    assert set(having[0].addresses) == {any_network.address, any_network.address6} - {None}
+def test_each_address_is_on_its_interface_and_the_gateways_on_one(any_network: Network) -> None:
+    having = {each.name: each for each in any_network.interfaces if each.addresses}
+    assert having.keys() == {any_network.management, *any_network.addresses}
+    management = having[any_network.management]
+    assert set(management.addresses) == {any_network.address, any_network.address6} - {None}
+    assert [each.name for each in having.values() if each.gateways] == [any_network.management]
     assert any_network.gateway in any_network.address.network

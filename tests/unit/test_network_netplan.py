@@ -11,22 +11,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvmhost.network.backends import BACKENDS
-from kvmhost.network.backends.netplan.files import OWN_FILE
+from kvmhost.network.backends.netplan.files import OWN_FILE, to_text
 from kvmhost.network.backends.netplan.interfaces import parse
 from kvmhost.network.backends.netplan.plan import dropped, has_openvswitch, outdated
-from kvmhost.network.backends.netplan.render import render
+from kvmhost.network.backends.netplan.render import BOND_OPTIONS, render
 from kvmhost.network.change import Present
-from kvmhost.network.interfaces import Interface
+from kvmhost.network.interfaces import Interface, Options
 from kvmhost.network.model import Network, TakenOver
 from kvmhost.network.takeover import Resolvers, taken_over
 from tests.unit.network_examples import (
     BOND,
     GOLDEN,
     IPV6,
+    LACP,
     NETWORKS,
     ON_BRIDGE,
     OPENVSWITCH,
+    OPENVSWITCH_UPLINKS,
     UNTAGGED,
+    UPLINKS,
     network,
 )
 from tests.unit.starting_points import StartingPoint
@@ -43,7 +46,9 @@ GOLDENS: dict[str, dict[str, Any]] = {
     "native-bond": BOND,
     "native-ipv6": {**ON_BRIDGE, **IPV6},
     "openvswitch": OPENVSWITCH,
-    "openvswitch-bond": {**OPENVSWITCH, **BOND, "bond_mode": "802.3ad", "mtu": 9000},
+    "openvswitch-bond": {**OPENVSWITCH, **LACP, "mtu": 9000},
+    "native-uplinks": UPLINKS,
+    "openvswitch-uplinks": OPENVSWITCH_UPLINKS,
 }
 CLOUD_INIT = "/etc/netplan/50-cloud-init.yaml"
 OTHER = "/etc/netplan/90-other.yaml"
@@ -63,7 +68,21 @@ def rendered(existing: Mapping[str, str], any_network: Network) -> dict[str, str
 
 def own(any_network: Network) -> set[Interface]:
     """What our file must mean."""
-    return {replace(interface, own=True) for interface in any_network.interfaces}
+    return {
+        replace(
+            interface,
+            own=True,
+            bond_options=(),
+            hardware=(*interface.hardware, *bond_options(interface)),
+        )
+        for interface in any_network.interfaces
+    }
+
+
+def bond_options(bond: Interface) -> Options:
+    """Return how a bond's further options are read: as parameters that are kept as they are."""
+    said = {BOND_OPTIONS[key]: value for key, value in bond.bond_options}
+    return (("parameters", to_text(said)),) if said else ()
 
 
 @pytest.mark.parametrize(("name", "changed"), GOLDENS.items(), ids=GOLDENS)
@@ -250,7 +269,7 @@ def test_devices_that_networkd_would_leave_as_they_are(
 
 def test_a_bond_that_is_built_otherwise_goes_with_the_vlan_interfaces_on_it() -> None:
     before = rendered({}, network(**BOND))
-    other = rendered(before, network(**BOND, bond_mode="802.3ad"))
+    other = rendered(before, network(**LACP))
     vlans = ("bond0.300", "bond0.200", "bond0.100")
     assert outdated(before, other) == (*vlans, "bond0")
     assert outdated(before, rendered(before, network(**BOND, mtu=9000))) == ()

@@ -15,17 +15,20 @@ from kvmhost.network.backends.networkmanager.interfaces import parse
 from kvmhost.network.backends.networkmanager.plan import Changes, changes
 from kvmhost.network.backends.networkmanager.render import CONFIGURATION, removed, render
 from kvmhost.network.change import Change, Present
-from kvmhost.network.interfaces import NO_DEVICES, Devices, Interface, Route
+from kvmhost.network.interfaces import NO_DEVICES, Devices, Interface, Options, Route
 from kvmhost.network.model import Network
 from kvmhost.network.takeover import Resolvers, taken_over
 from tests.unit.network_examples import (
     BOND,
     GOLDEN,
     IPV6,
+    LACP,
     NETWORKS,
     ON_BRIDGE,
     OPENVSWITCH,
+    OPENVSWITCH_UPLINKS,
     UNTAGGED,
+    UPLINKS,
     network,
 )
 from tests.unit.starting_points import StartingPoint
@@ -56,12 +59,14 @@ GOLDENS: dict[str, dict[str, Any]] = {
     "native-bond": BOND,
     "native-ipv6": {**ON_BRIDGE, **IPV6},
     "openvswitch": OPENVSWITCH,
-    "openvswitch-bond": {**OPENVSWITCH, **BOND, "bond_mode": "802.3ad", "mtu": 9000},
+    "openvswitch-bond": {**OPENVSWITCH, **LACP, "mtu": 9000},
+    "native-uplinks": UPLINKS,
+    "openvswitch-uplinks": OPENVSWITCH_UPLINKS,
 }
 
 
 def can_be_had(any_network: Network) -> bool:
-    return any_network.ovs_bridge is not None or any_network.forward_delay >= 2
+    return any_network.bridge_type == "openvswitch" or any_network.forward_delay >= 2
 
 
 POSSIBLE = NETWORKS.filter(can_be_had)
@@ -487,13 +492,13 @@ def test_an_ifcfg_file_is_said_in_a_keyfiles_terms() -> None:
 
 
 def test_a_bond_of_ours_keeps_the_options_of_its_mode() -> None:
-    point = at("the installer's bond, with uplink_bond")
+    point = at("the installer's bond, with bonds")
     _, files = changed(point)
     assert (
         "[bond]\nmode=802.3ad\nmiimon=100\nlacp_rate=fast\nxmit_hash_policy=layer3+4\n"
         in files[own("bond0")]
     )
-    other = network(**{**point.keys, "bond_mode": "active-backup"})
+    other = network(**{**point.keys, **BOND})
     assert after(other, files)[own("bond0")].endswith("[bond]\nmode=active-backup\nmiimon=100\n")
 
 
@@ -772,10 +777,21 @@ def as_profiles_have_it(any_network: Network) -> set[Interface]:
     )
     return {
         replace(
-            each, dns_servers=tuple(sorted(each.dns_servers, key=lambda server: server.version))
+            each,
+            dns_servers=tuple(sorted(each.dns_servers, key=lambda server: server.version)),
+            bond_options=(),
+            hardware=(*bond_options(each), *each.hardware),
         )
         for each in interfaces
     }
+
+
+def bond_options(bond: Interface) -> Options:
+    """Return how a bond's further options are read: with its mode, which few of them go without."""
+    if not bond.bond_options:
+        return ()
+    said = (("mode", str(bond.bond_mode)), *bond.bond_options)
+    return tuple((f"bond.{key}", value) for key, value in said)
 
 
 @settings(max_examples=300, deadline=None)

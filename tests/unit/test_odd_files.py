@@ -4,7 +4,7 @@ import pytest
 
 from kvmhost.network.backends import BACKENDS
 from kvmhost.network.change import Present
-from tests.unit.network_examples import network
+from tests.unit.network_examples import BOND, network
 
 INTERFACES = "/etc/network/interfaces"
 NETPLAN = "/etc/netplan/50-cloud-init.yaml"
@@ -69,7 +69,7 @@ def test_a_stanza_that_inherits_ours_is_refused() -> None:
 def test_a_bond_of_ours_without_a_mode_is_understood() -> None:
     bond = "[connection]\nid=bond0\ntype=bond\ninterface-name=bond0\n[bond]\nprimary=eth0\n"
     files = {f"{KEYFILES}/cloudstack-bond0.nmconnection": bond}
-    keys = {"uplink": "bond0", "uplink_bond": ["eth0", "eth1"]}
+    keys = BOND
     assert BACKENDS["networkmanager"].change(network(**keys), Present(files=files)) is not None
 
 

@@ -9,7 +9,7 @@ from kvmhost.network.backends import BACKENDS
 from kvmhost.preview import files, picture, pictures, switch
 from kvmhost.settings import Settings, load
 from tests.plan.support import NAME, host_data
-from tests.unit.network_examples import BOND, ON_BRIDGE, OPENVSWITCH, UNTAGGED, network
+from tests.unit.network_examples import LACP, ON_BRIDGE, OPENVSWITCH, UNTAGGED, UPLINKS, network
 
 DRAWN: dict[str, tuple[dict[str, Any], str]] = {
     "the guide's": (
@@ -41,7 +41,7 @@ DRAWN: dict[str, tuple[dict[str, Any], str]] = {
         """,
     ),
     "on a bridge, on a bond": (
-        {**ON_BRIDGE, **BOND, "bond_mode": "802.3ad"},
+        {**ON_BRIDGE, **LACP},
         """\
         switch: VLANs 200, 300
         └── eth0, eth1 ── bond0 (802.3ad)
@@ -58,6 +58,36 @@ DRAWN: dict[str, tuple[dict[str, Any], str]] = {
                 ├── mgmt0 (VLAN 100)      management, address, gateway 192.168.42.1
                 ├── cloudbr0 (VLAN 200)   public
                 └── cloudbr1 (VLAN 300)   guest
+        """,
+    ),
+    "two bonds, with storage": (
+        UPLINKS,
+        """\
+        switch: VLANs 100, 200
+        └── eth0, eth1 ── bond0 (active-backup)
+            ├── bond0.100                         management, address, gateway 192.168.42.1
+            └── bond0.200 ── cloudbr0             public
+        switch: VLANs 50, 300
+        └── eth2, eth3 ── bond1 (802.3ad)
+            ├── bond1.50                    address
+            └── bond1.300 ── cloudbr1       guest
+        """,
+    ),
+    "management kept as it is": (
+        {
+            "uplink": "eth1",
+            "kept_interfaces": ["eth0"],
+            "management_interface": "eth0",
+            "management_vlan": None,
+            "dns_servers": [],
+            "dns_search": [],
+        },
+        """\
+        switch: VLANs 200, 300
+        └── eth1
+            ├── eth1.200 ── cloudbr0   public
+            └── eth1.300 ── cloudbr1   guest
+        eth0: kept as it is, with management, address
         """,
     ),
 }
@@ -89,11 +119,24 @@ def test_hosts_that_are_alike_are_drawn_once() -> None:
     assert "  kvm2.lab.example.org  192.168.42.2/24\n" in drawn
 
 
+def test_hosts_that_differ_in_addresses_alone_are_alike() -> None:
+    further = {name: {"eth0.50": f"10.50.0.1{n}/24"} for n, name in enumerate(hosts(), start=1)}
+    settings = load(
+        {
+            name: host_data(n, interfaces=("eth0.50",), addresses=further[name])
+            for n, name in enumerate(further, start=1)
+        }
+    )
+    drawn = pictures(settings, clusters(settings))
+    assert drawn.count("switch:") == 1
+    assert "  kvm2.lab.example.org  192.168.42.2/24, eth0.50 10.50.0.12/24\n" in drawn
+
+
 def test_uplinks_of_different_names_in_one_cluster_are_said() -> None:
     settings = hosts(uplink="enp1s0")
     drawn = pictures(settings, clusters(settings))
     assert drawn.count("switch:") == 2
-    assert "uplinks of different names, enp1s0, eth0" in " ".join(drawn.split())
+    assert "uplinks of different names, enp1s0; eth0" in " ".join(drawn.split())
 
 
 def test_the_files_are_those_that_the_back_end_renders() -> None:
@@ -110,8 +153,18 @@ def test_an_unmanaged_network_has_no_files() -> None:
     assert shown.endswith("==> kvm2.lab.example.org: <==\nits network is unmanaged\n")
 
 
+def test_the_switch_has_a_row_for_each_nic_of_each_uplink() -> None:
+    of_second = [row.split() for row in switch(hosts(**UPLINKS)).splitlines()[3:]]
+    assert [" ".join(row[1:]) for row in of_second] == [
+        "eth0 bond0, active-backup 100, 200 no as it is",
+        "eth1 bond0, active-backup 100, 200 no as it is",
+        "eth2 bond1, LACP 50, 300 no 9000",
+        "eth3 bond1, LACP 50, 300 no 9000",
+    ]
+
+
 def test_the_switch_has_a_row_for_each_nic() -> None:
-    settings = hosts(**BOND, bond_mode="802.3ad", mtu=9000, management_vlan=None)
+    settings = hosts(**LACP, mtu=9000, management_vlan=None)
     _, _, *rows = switch(settings).splitlines()
     assert [" ".join(row.split()) for row in rows] == [
         "kvm1.lab.example.org eth0 - 100, 200, 300 no as it is",

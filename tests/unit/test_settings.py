@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from kvmhost.settings import CONCERNS, KEYS, Settings, SettingsError, load
+from tests.unit.network_examples import bonded
 
 KVM1 = "kvm1.lab.example.org"
 KVM2 = "kvm2.lab.example.org"
@@ -91,14 +92,14 @@ BAD: dict[str, tuple[dict[str, Any], str, str, str]] = {
         "with its prefix",
     ),
     "an unknown kind of bond": (
-        {"uplink": "bond0", "uplink_bond": ["eth0", "eth1"], "bond_mode": "balance-rr"},
-        "bond_mode",
+        bonded("eth0", "eth1", mode="balance-rr"),
+        "bonds['bond0']['mode']",
         "balance-rr",
         "'active-backup' or '802.3ad'",
     ),
     "a bond with the name of a NIC": (
-        {"uplink": "eth2", "uplink_bond": ["eth0", "eth1"]},
-        "uplink",
+        {"uplink": "eth2", "bonds": {"eth2": {"nics": ["eth0", "eth1"]}}},
+        "bonds",
         "eth2",
         "such as bond0",
     ),

@@ -51,6 +51,8 @@ class Backend:
         rendered = self.render(network, files, devices)
         removed = self.removed(network, files, devices)
         drift = Drift(network, present, rendered, removed)
+        if drift.kept:
+            raise ValueError(" ".join(drift.kept))
         if not drift.is_of_files and not drift.sentences:
             return None
         reached_by = sorted(drift.management & network.claims)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from tests.unit.network_examples import LACP
 from tests.unit.starting_points import StartingPoint
 
 SCRIPTS = "/etc/sysconfig/network-scripts"
@@ -70,7 +71,7 @@ STARTING_POINTS = (
         "a bond, ours from now on",
         _BOND,
         "taken over",
-        keys={"uplink": "bond0", "uplink_bond": ["eth0", "eth1"], "bond_mode": "802.3ad"},
+        keys=LACP,
     ),
     StartingPoint(
         "a storage VLAN with MTU 9000",

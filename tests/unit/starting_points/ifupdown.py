@@ -243,7 +243,7 @@ STARTING_POINTS = (
         "taken over",
         keys={**ON_BOND, **UNTAGGED},
     ),
-    StartingPoint("a bond that uplink_bond makes ours", BOND_OF_NICS, "taken over", keys=BOND),
+    StartingPoint("a bond that bonds makes ours", BOND_OF_NICS, "taken over", keys=BOND),
     StartingPoint(
         "one NIC of a bond",
         BOND_OF_NICS,

@@ -2,7 +2,7 @@
 
 from textwrap import dedent
 
-from tests.unit.network_examples import BOND, ON_BRIDGE
+from tests.unit.network_examples import LACP, ON_BRIDGE
 from tests.unit.starting_points import StartingPoint
 
 INSTALLER = "/etc/netplan/00-installer-config.yaml"
@@ -258,7 +258,7 @@ STARTING_POINTS = (
                 """)
         },
         TAKEN_OVER,
-        keys={**BOND, "bond_mode": "802.3ad"},
+        keys={**LACP},
     ),
     StartingPoint(
         "storage VLAN on the uplink, MTU 9000, static routes",

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from tests.unit.network_examples import ON_BRIDGE, UNTAGGED
+from tests.unit.network_examples import ON_BRIDGE, UNTAGGED, bonded
 from tests.unit.starting_points import StartingPoint
 
 CONNECTIONS = "/etc/NetworkManager/system-connections"
@@ -394,7 +394,7 @@ STARTING_POINTS = (
         devices=NICS,
     ),
     StartingPoint(
-        "the installer's bond, with uplink_bond",
+        "the installer's bond, with bonds",
         {
             f"{CONNECTIONS}/bond0.nmconnection": BOND,
             f"{CONNECTIONS}/eth0.nmconnection": port("eth0", SECOND_UUID, "bond"),
@@ -403,9 +403,7 @@ STARTING_POINTS = (
         "taken over",
         keys={
             **UNTAGGED,
-            "uplink": "bond0",
-            "uplink_bond": ["eth0", "eth1"],
-            "bond_mode": "802.3ad",
+            **bonded("eth0", "eth1", mode="802.3ad"),
         },
         devices=NICS,
     ),

@@ -85,7 +85,8 @@ def plan(drift: Drift) -> Plan:
             + QUIETLY
             + each("ifup", undoing.up),
         ),
-        validate=VALIDATE + (VALIDATE_OPENVSWITCH if drift.network.ovs_bridge else ""),
+        validate=VALIDATE
+        + (VALIDATE_OPENVSWITCH if drift.network.bridge_type == "openvswitch" else ""),
     )
 
 

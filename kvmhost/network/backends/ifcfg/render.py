@@ -76,9 +76,8 @@ def _rendered(network: Network) -> dict[str, dict[str, str]]:
         if interface.name in upper:
             variables |= _port(upper[interface.name])
         rendered[interface.name] = variables
-    if network.ovs_bridge is not None:
-        for name, variables in _ovs_variables(network).items():
-            rendered[name] |= variables
+    for name, variables in _ovs_variables(network).items():
+        rendered[name] |= variables
     return rendered
 
 
@@ -90,7 +89,8 @@ def _kind(interface: Interface, is_bond: bool) -> dict[str, str]:
     if interface.kind == "ethernet":
         return {"HOTPLUG": "no", "TYPE": "Bond" if is_bond else "Ethernet"}
     if interface.kind == "bond":
-        options = f"mode={interface.bond_mode} miimon={MIIMON}"
+        said = {"mode": interface.bond_mode, "miimon": MIIMON, **dict(interface.bond_options)}
+        options = " ".join(f"{key}={value}" for key, value in said.items())
         return {"HOTPLUG": "no", "TYPE": "Bond", "BONDING_MASTER": "yes", "BONDING_OPTS": options}
     delay = interface.forward_delay or 0
     return {
@@ -133,11 +133,12 @@ def _addressing(interface: Interface) -> dict[str, str]:
 def _ovs_variables(network: Network) -> dict[str, dict[str, str]]:
     """Say what ifup-ovs has to tell Open vSwitch: the words after `add-br`, and more commands."""
     variables: dict[str, dict[str, str]] = {}
+    uplinks = {uplink.name for uplink in network.uplinks}
     missing = ovs.corrections(network, ())
     for port, correction in zip(ovs.ports(network), missing, strict=True):
         creation, *more = correction.commands
         extra = [" ".join(command) for command in more]
-        if port.name == network.uplink:
+        if port.name in uplinks:
             # The uplink is no bridge: the main bridge's file, which comes first, takes it in.
             of_main = variables[port.bridge]
             extra = [of_main["OVS_EXTRA"], " ".join(creation), *extra]

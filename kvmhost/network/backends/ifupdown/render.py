@@ -48,7 +48,7 @@ def merge(existing: str, network: Network) -> str:
     as in the guide's listing.
     """
     # Options that were appended after the block belong to its last stanza, so they go with it.
-    without_block = BLOCK.sub(f"iface {network.uplink} inet manual\n", existing)
+    without_block = BLOCK.sub(f"iface {network.interfaces[0].name} inet manual\n", existing)
     kept = without(without_block, network.claims)
     if kept and not kept.endswith("\n"):
         kept += "\n"
@@ -62,13 +62,17 @@ def merge(existing: str, network: Network) -> str:
 def _rendered(network: Network) -> Iterator[str]:
     """Render the stanzas, none for what the others imply: ports and a plain uplink."""
     upper = {port: each for each in network.interfaces for port in each.ports}
+    uplinks = {uplink.name for uplink in network.uplinks}
+    switched = {uplink.name for uplink in network.uplinks if uplink.ovs_bridge is not None}
     for interface in network.interfaces:
         options = _options(network, interface)
         of_ipv6 = _ipv6_options(interface)
         # bridge-utils gives its MTU to a bridge's ports, and the kernel a bond's to its NICs
         mtu = upper[interface.name].mtu if interface.name in upper else None
-        if interface.name == network.uplink:
-            implied = network.bridge_type == "native" and not options
+        if interface.name in switched:
+            implied = False  # Open vSwitch sets no uplink up
+        elif interface.name in uplinks:
+            implied = not options
         else:
             is_below = interface.kind in ("ethernet", "vlan")
             implied = is_below and all(option == ("mtu", str(mtu)) for option in options)
@@ -100,7 +104,7 @@ def _hardware(network: Network, interface: Interface, said: Set[str]) -> Iterato
     if "bond-slaves" in said:
         said = {*said, "slaves"}
     for key, value in interface.hardware:
-        joins_our_bond = network.bond and (normal(key), value) == ("bond-master", network.uplink)
+        joins_our_bond = normal(key) == "bond-master" and value in network.bonds
         if normal(key) not in said and not joins_our_bond:
             yield key, value
 
@@ -122,6 +126,7 @@ def _our_options(interface: Interface) -> dict[str, str]:
         options["bond-slaves"] = " ".join(interface.ports)
         options["bond-mode"] = str(interface.bond_mode)
         options["bond-miimon"] = str(MIIMON)
+        options |= {f"bond-{key.replace('_', '-')}": value for key, value in interface.bond_options}
     if interface.stp is not None:  # only native bridges say it
         options["bridge_ports"] = " ".join(interface.ports)
         options["bridge_fd"] = str(interface.forward_delay)

@@ -176,4 +176,5 @@ def _made_of(interface: Interface) -> Interface:
         bond_mode=interface.bond_mode,
         stp=interface.stp,
         forward_delay=interface.forward_delay,
+        hardware=tuple(each for each in interface.hardware if each[0] == "parameters"),
     )

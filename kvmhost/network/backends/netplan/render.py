@@ -23,6 +23,8 @@ from kvmhost.network.model import Network
 
 # netplan warns of files that others can read, because they may hold secrets.
 _MODE = 0o600
+BOND_OPTIONS = {"lacp_rate": "lacp-rate", "xmit_hash_policy": "transmit-hash-policy"}
+"""A bond's parameters by the kernel's names for them."""
 _SCALAR = yaml.resolver.BaseResolver.DEFAULT_SCALAR_TAG
 _MAPPING = yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG
 
@@ -94,7 +96,8 @@ def _definition(interface: Interface, hardware: Definition) -> dict[str, object]
     if interface.stp is not None:
         parameters = {"stp": interface.stp, "forward-delay": interface.forward_delay}
     if interface.kind == "bond":
-        parameters = {"mode": interface.bond_mode, "mii-monitor-interval": MIIMON}
+        more = {BOND_OPTIONS[key]: value for key, value in interface.bond_options}
+        parameters = {"mode": interface.bond_mode, "mii-monitor-interval": MIIMON, **more}
     if parameters := _beside(parameters, hardware.get("parameters", {})):
         definition["parameters"] = parameters
     if interface.mtu is not None:

@@ -73,7 +73,8 @@ def plan(drift: Drift) -> Plan:
             down=_nmcli("down", undoing.down) + delete(undoing.gone),
             up=reload + _nmcli("up", undoing.up) + _nmcli("up", undoing.late, wait=0),
         ),
-        validate=VALIDATE + (VALIDATE_OPENVSWITCH if drift.network.ovs_bridge else ""),
+        validate=VALIDATE
+        + (VALIDATE_OPENVSWITCH if drift.network.bridge_type == "openvswitch" else ""),
     )
 
 

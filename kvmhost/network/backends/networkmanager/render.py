@@ -147,6 +147,7 @@ def _rendered(interface: Interface, upper: Interface | None, uuid: str) -> profi
         sections["ethernet"] = {"mtu": str(interface.mtu)}
     if interface.kind == "bond":
         sections["bond"] = {"mode": str(interface.bond_mode), "miimon": str(MIIMON)}
+        sections["bond"] |= dict(interface.bond_options)
     elif interface.kind == "vlan":
         sections["vlan"] = {"id": str(interface.tag), "parent": str(interface.parent)}
     elif interface.kind == "bridge" and not interface.is_ovs_bridge:
@@ -219,6 +220,7 @@ def _taken_over(interface: Interface) -> Iterator[tuple[str, str]]:
         if interface.kind == section == "bond" and (
             not is_same_mode
             or _BY_MODEL.fullmatch(name)
+            or name in dict(interface.bond_options)
             or (name == "primary" and value not in interface.ports)
         ):
             continue
