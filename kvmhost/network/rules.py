@@ -118,7 +118,9 @@ def _bonds(keys: NetworkKeys) -> Iterator[Problem]:
                 accepted = f"a NIC's name: at most {_LINUX_NAME} letters, digits, - and _"
                 yield Problem("bonds", nic, accepted)
             elif nic in taken:
-                accepted = f"NICs that are in one bond only, and no uplinks: {', '.join(taken)}"
+                accepted = (
+                    f"NICs that are in one bond only, and no uplinks: {', '.join(sorted(taken))}"
+                )
                 yield Problem("bonds", nic, accepted)
             taken.add(nic)
         if bond.mode != "802.3ad" and (bond.lacp_rate or bond.hash_policy):

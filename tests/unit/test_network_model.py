@@ -149,7 +149,7 @@ INVALID: dict[str, tuple[dict[str, Any], str, str]] = {
         "bonds",
         "such as bond0",
     ),
-    "a bond in itself": (bonded("bond0"), "bonds", "no uplinks: bond0"),
+    "a bond in itself": (bonded("bond0"), "bonds", "no uplinks: bond0, lo"),
     "a NIC twice in a bond": (bonded("eth0", "eth0"), "bonds", "in one bond only"),
     "a bond of VLANs": (bonded("eth0.5"), "bonds", "letters, digits"),
     "a NIC that Linux cannot name": (
