@@ -41,6 +41,15 @@ class Present:
             if "address" in link and "info_kind" not in link.get("linkinfo", {})
         }
 
+    @cached_property
+    def addressed(self) -> frozenset[str]:
+        """The interfaces that have an address which others may know."""
+        return frozenset(
+            link["ifname"]
+            for link in self.addresses
+            if any(entry.get("scope") == "global" for entry in link.get("addr_info", ()))
+        )
+
 
 @dataclass(frozen=True)
 class Steps:

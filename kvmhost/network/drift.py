@@ -36,12 +36,16 @@ _SWITCH = "/etc/openvswitch/conf.db"
 
 @dataclass(frozen=True)
 class Drift:
-    """What is not as modelled: in the files, in the kernel, and in Open vSwitch."""
+    """What is not as modelled: in the files, in the kernel, and in Open vSwitch.
+
+    `former` names what an earlier network of ours had, and this one has not.
+    """
 
     network: Network
     present: Present
     rendered: tuple[File, ...]
     removed: tuple[str, ...] = ()
+    former: frozenset[str] = frozenset()
 
     @cached_property
     def files(self) -> tuple[File, ...]:
@@ -63,7 +67,8 @@ class Drift:
     @cached_property
     def kept(self) -> tuple[str, ...]:
         """A sentence for each difference in what is somebody else's to define."""
-        return kept_differences(self.network, self.present.addresses)
+        present = self.present
+        return kept_differences(self.network, present.addresses, present.routes, present.routes6)
 
     @cached_property
     def kernel(self) -> tuple[str, ...]:
@@ -75,7 +80,7 @@ class Drift:
     def switch(self) -> tuple[ovs.Correction, ...]:
         """What is different in Open vSwitch."""
         ports = ovs.parse(self.present.switch) if self.present.switch else ()
-        return ovs.corrections(self.network, ports)
+        return ovs.corrections(self.network, ports, self.former)
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -101,7 +106,7 @@ class Drift:
 
     @property
     def _addresses(self) -> Iterable[AddressWithPrefix]:
-        return (address for each in self.network.interfaces for address in each.addresses)
+        return self.network.management_interface.addresses
 
     def mend(self, without: Collection[object] = ()) -> str:
         """Return the ip-link(8) commands for what a back end leaves as it is."""

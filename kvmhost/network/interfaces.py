@@ -75,8 +75,9 @@ class Interface:
 
     `gateways` are the default gateways that would be preferred to ours, or no less than it: none
     of a table of its own, with a metric above ours, or that its back end is told not to use.
-    `gateway_by_dhcp` says the same of one that a lease brings. `starts` is whether the interface
-    starts by itself, with the host or with its NIC.
+    `spare_gateways` are others of the main table, to which ours is preferred. `gateway_by_dhcp`
+    says whether one that a lease brings would be preferred to ours, or no less than it. `starts`
+    is whether the interface starts by itself, with the host or with its NIC.
 
     What the definition says besides is in `hardware`, `options` and `addressing`: `hardware` goes
     for the device, whoever has the address (a MAC address, offloads, what makes a bond of it),
@@ -97,6 +98,7 @@ class Interface:
     dhcp: bool = False
     addresses: tuple[AddressWithPrefix, ...] = ()
     gateways: tuple[Address, ...] = ()
+    spare_gateways: tuple[Address, ...] = ()
     gateway_by_dhcp: bool = False
     routes: tuple[Route, ...] = ()
     dns_servers: tuple[Address, ...] = ()
@@ -116,6 +118,11 @@ class Interface:
     def has_ipv6(self) -> bool:
         """Whether it has an IPv6 address that is written down; then none is taken from routers."""
         return any(address.version == 6 for address in self.addresses)
+
+    @property
+    def is_closed_to_ipv6(self) -> bool:
+        """Whether routers are not listened to: a further address of IPv4, or none at all."""
+        return not self.has_ipv6 and not self.gateways
 
     @property
     def below(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import ClassVar, Literal
 
 from kvmhost.network.interfaces import Vlan
 
@@ -13,7 +13,7 @@ BondMode = Literal["active-backup", "802.3ad"]
 LacpRate = Literal["slow", "fast"]
 HashPolicy = Literal["layer2", "layer2+3", "layer3+4", "encap2+3", "encap3+4", "vlan+srcmac"]
 
-_VLAN = re.compile(r"([^.]+)\.(\d+)")
+_VLAN = re.compile(r"([^.]+)\.([1-9][0-9]*)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +23,8 @@ class Bond:
     `lacp_rate` and `hash_policy` (the kernel's xmit_hash_policy) go with 802.3ad; None leaves
     them as they are.
     """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     nics: tuple[str, ...]
     mode: BondMode = "active-backup"
@@ -84,14 +86,14 @@ class NetworkKeys:
     @cached_property
     def bridge_vlans(self) -> Mapping[str, Vlan]:
         """What each bridge is on."""
-        return {name: self._vlan(value) for name, value in self.bridges.items()}
+        return {name: self.vlan_of(value) for name, value in self.bridges.items()}
 
     @cached_property
     def plain_vlans(self) -> tuple[Vlan, ...]:
         """What has no bridge: the management address's place comes first, if it is one of them."""
         bridged = {*self.bridges, *self.kept_interfaces}
         named = [*self.interfaces, *self.addresses]
-        found = [self._vlan(name) for name in named if name not in bridged]
+        found = [self.vlan_of(name) for name in named if name not in bridged]
         if self.management not in bridged:
             found.insert(0, Vlan(self.uplink, self.management_vlan))
         return tuple(dict.fromkeys(found))
@@ -120,7 +122,8 @@ class NetworkKeys:
             return said
         return self.mtus.get(vlan.uplink)
 
-    def _vlan(self, value: int | str | None) -> Vlan:
+    def vlan_of(self, value: int | str | None) -> Vlan:
+        """Return what a tag stands for, or the name of an uplink or of a VLAN of one."""
         if not isinstance(value, str):
             return Vlan(self.uplink, value)
         match = _VLAN.fullmatch(value)

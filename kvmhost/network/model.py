@@ -243,7 +243,7 @@ class Network:
         kept, name = self.taken_over, interface.name
         interface = replace(
             interface,
-            mtu=kept.mtus.get(name) if interface.mtu is None else interface.mtu,
+            mtu=self._kept_mtu(name) if interface.mtu is None else interface.mtu,
             hardware=kept.hardware.get(name, ()),
             options=kept.options.get(name, ()),
             addressing=kept.addressing.get(name, ()),
@@ -258,6 +258,15 @@ class Network:
             dns_servers=self.dns_servers or kept.dns_servers,
             dns_search=self.dns_search or kept.dns_search,
         )
+
+    def _kept_mtu(self, name: str) -> int | None:
+        """Return the MTU that an interface has kept; a bond and its NICs have the same."""
+        kept = self.taken_over.mtus
+        for uplink in self.uplinks:
+            if uplink.bond is not None and name in uplink.lower:
+                of_nics = (kept[nic] for nic in uplink.nics if nic in kept)
+                return kept.get(uplink.name, max(of_nics, default=None))
+        return kept.get(name)
 
     def _addresses_of(self, name: str) -> tuple[AddressWithPrefix, ...]:
         if name == self.management:

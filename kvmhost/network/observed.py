@@ -54,19 +54,26 @@ def differences(
     return (*of_links, *_of_routes(network, routes, routes6))
 
 
-def kept_differences(network: Network, addresses: Iterable[_Link]) -> tuple[str, ...]:
+def kept_differences(
+    network: Network, addresses: Iterable[_Link], routes: _Routes, routes6: _Routes = ()
+) -> tuple[str, ...]:
     """Say in one sentence each what the interfaces lack that are kept as they are."""
     links = {link["ifname"]: link for link in addresses if "ifname" in link}
     wanted = [Interface(name, "ethernet") for name in network.kept if name != network.management]
     wanted += [network.management_interface] if network.is_kept else []
-    return tuple(
-        f"{difference.sentence} It is one of kept_interfaces, so this is for you to set up."
+    of_links = (
+        difference.sentence
         for each in wanted
         for difference in (
             _of_link(each, links[each.name])
             if each.name in links
             else [_Difference(f"{each.name} is missing.")]
         )
+    )
+    of_routes = _of_gateways(network, routes, routes6) if network.is_kept else ()
+    return tuple(
+        f"{sentence} What is kept as it is (kept_interfaces) is for you to set up."
+        for sentence in (*of_links, *of_routes)
     )
 
 
@@ -201,10 +208,15 @@ def _joining(upper: Interface, port: str) -> tuple[_Words, ...]:
     return (("set", port, "down"), join) if upper.kind == "bond" else (join,)
 
 
-def _of_routes(network: Network, routes: _Routes, routes6: _Routes) -> Iterator[str]:
+def _of_gateways(network: Network, routes: _Routes, routes6: _Routes) -> Iterator[str]:
     for gateway in network.gateways:
         found = routes if gateway.version == 4 else routes6
         yield from _of_route(gateway, network.management, found)
+
+
+def _of_routes(network: Network, routes: _Routes, routes6: _Routes) -> Iterator[str]:
+    if not network.is_kept:
+        yield from _of_gateways(network, routes, routes6)
     present = {
         (ip_network(route["dst"]), route.get("gateway"))
         for route in (*routes, *routes6)

@@ -91,22 +91,32 @@ def parse(state: str) -> tuple[Port, ...]:
     )
 
 
-def corrections(network: Network, present: Iterable[Port]) -> tuple[Correction, ...]:
+def corrections(
+    network: Network, present: Iterable[Port], former: Collection[str] = frozenset()
+) -> tuple[Correction, ...]:
     """Say what brings a switch with the present ports to the model; nothing if it is there.
 
     All commands together, joined by "--", make one transaction of ovs-vsctl. Ports that the
     model does not know stay in their bridges: they are the guests'. A bond's NICs must be no
-    ports, and a network with native bridges wants the bridges gone that have its interfaces.
+    ports, and a network with native bridges wants the bridges gone that have its interfaces. So
+    are those that only an earlier network of ours had, `former` among them.
     """
     found = {port.name: port for port in present}
+    left = tuple(
+        Correction(f"Open vSwitch still has {name}.", (("--if-exists", "del-br", name),))
+        for name in sorted(former & found.keys())
+        if found[name].fake_bridge or found[name].bridge == name
+    )
     if network.bridge_type == "native":
-        return tuple(
+        having = sorted({found[name].bridge for name in network.names & found.keys()} - {*former})
+        return left + tuple(
             Correction(f"Open vSwitch has {bridge}.", (("--if-exists", "del-br", bridge),))
-            for bridge in sorted({found[name].bridge for name in network.names & found.keys()})
+            for bridge in having
         )
     wanted = ports(network)
     strays = network.names - {port.name for port in wanted}
     return (
+        *left,
         *(
             Correction(f"{name} is {_place(found[name])}.", (("--if-exists", "del-port", name),))
             for name in sorted(strays & found.keys())

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
+    IPv4Network,
     IPv6Address,
     IPv6Interface,
+    IPv6Network,
     ip_address,
     ip_interface,
     ip_network,
@@ -70,8 +72,13 @@ def _named_by(keys: NetworkKeys, uplink: str) -> tuple[str, object]:
     for name, vlan in keys.bridge_vlans.items():
         if vlan.uplink == uplink:
             return "bridges", {name: keys.bridges[name]}
-    key = "interfaces" if any(uplink == each.partition(".")[0] for each in keys.interfaces) else ""
-    return key or "addresses", next(v.name for v in keys.plain_vlans if v.uplink == uplink)
+    named = {"interfaces": keys.interfaces, "addresses": keys.addresses}
+    return next(
+        (key, name)
+        for key, names in named.items()
+        for name in names
+        if keys.vlan_of(name).uplink == uplink
+    )
 
 
 def _uplinks(keys: NetworkKeys) -> Iterator[Problem]:
@@ -80,7 +87,7 @@ def _uplinks(keys: NetworkKeys) -> Iterator[Problem]:
         longest = _LINUX_NAME
         accepted = f"a name of at most {_LINUX_NAME} characters"
         if uplink not in (keys.uplink, *keys.bridged_uplinks):
-            if not _PLAIN.fullmatch(uplink):
+            if not _PLAIN.fullmatch(uplink) or uplink in _TAKEN:
                 yield Problem(key, value, "an interface such as eth1, or a VLAN, as in eth1.300")
         elif not _NIC.fullmatch(uplink):
             yield Problem(
@@ -136,7 +143,7 @@ def _kept(keys: NetworkKeys) -> Iterator[Problem]:
     for name in keys.kept_interfaces:
         if len(name) > _LINUX_NAME or not re.fullmatch(r"[A-Za-z][\w.-]*", name):
             yield Problem("kept_interfaces", name, "an interface's name, such as eth0")
-        elif name in {*keys.bridges, *keys.uplinks, *nics, *places}:
+        elif name in {*keys.bridges, *keys.uplinks, *nics, *places, *_ovs_bridges(keys)}:
             accepted = "an interface that nothing here is, or is built on"
             yield Problem("kept_interfaces", name, accepted)
 
@@ -165,12 +172,16 @@ def _bridge_names(keys: NetworkKeys) -> Iterator[Problem]:
         yield from _bridge_name("bridges", name, keys)
         if name in taken | {keys.uplink}:
             yield Problem("bridges", name, f"another name than the interface {name}")
-    if keys.bridge_type == "openvswitch":
-        for uplink in sorted(keys.bridged_uplinks):
-            main = keys.ovs_bridge_of(uplink)
-            yield from _bridge_name("ovs_bridge", main, keys)
-            if main in taken | {*keys.bridges, keys.uplink}:
-                yield Problem("ovs_bridge", main, "a name that is no bridge's or NIC's yet")
+    for main in _ovs_bridges(keys):
+        yield from _bridge_name("ovs_bridge", main, keys)
+        if main in taken | {*keys.bridges, keys.uplink}:
+            yield Problem("ovs_bridge", main, "a name that is no bridge's or NIC's yet")
+
+
+def _ovs_bridges(keys: NetworkKeys) -> list[str]:
+    if keys.bridge_type != "openvswitch":
+        return []
+    return [keys.ovs_bridge_of(uplink) for uplink in sorted(keys.bridged_uplinks)]
 
 
 def _bridge_name(key: str, name: str, keys: NetworkKeys) -> Iterator[Problem]:
@@ -407,6 +418,7 @@ def _routes(keys: NetworkKeys) -> Iterator[Problem]:
     if keys.management in keys.kept_interfaces:
         texts = tuple(keys.addresses.values())
     own = [address for address in map(parsed, texts) if address is not None]
+    seen: set[IPv4Network | IPv6Network] = set()
     for destination, via in (keys.routes or {}).items():
         try:
             network, gateway = ip_network(destination), ip_address(via)
@@ -416,12 +428,16 @@ def _routes(keys: NetworkKeys) -> Iterator[Problem]:
             continue
         if network.prefixlen == 0:
             yield Problem("routes", {destination: via}, "gateway or gateway6 for a default route")
+        elif network in seen or gateway.is_link_local:
+            accepted = "one gateway for each network, which is not link-local"
+            yield Problem("routes", {destination: via}, accepted)
         elif network.version != gateway.version or not any(reaches(a, gateway) for a in own):
             networks = ", ".join(str(address.network) for address in own)
             accepted = f"a gateway in a network of this host: {networks or 'none'}"
             yield Problem("routes", {destination: via}, accepted)
         elif gateway in {address.ip for address in own}:
             yield Problem("routes", {destination: via}, "another gateway than this host itself")
+        seen.add(network)
 
 
 def parsed(text: str) -> AddressWithPrefix | None:

@@ -187,7 +187,8 @@ def assert_converged(fleet: Fleet, deploy: Deploy, topology: str) -> None:
 def assert_mtus(machine: Node, keys: Mapping[str, Any]) -> None:
     if "mtu" in keys:
         links = json.loads(machine.run("ip -j link").stdout)
-        ours = [each for each in links if each["ifname"].startswith(("eth0", "eth1.", "cloudbr"))]
+        names = ("eth0", "eth1.", "cloudbr0", "cloudbr1")
+        ours = [each for each in links if each["ifname"].startswith(names)]
         mtus = {
             each["ifname"]: keys.get("mtus", {}).get(each["ifname"], keys["mtu"]) for each in ours
         }

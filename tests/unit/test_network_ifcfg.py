@@ -172,7 +172,7 @@ def test_the_uplink_keeps_its_mac_address_and_stays_a_bond() -> None:
 def test_a_bond_takes_over_what_an_installer_gave_its_nics() -> None:
     existing = {
         f"{SCRIPTS}/ifcfg-Wired_connection_1": NIC,
-        f"{SCRIPTS}/ifcfg-eth1": "DEVICE=eth1\nIPADDR=10.1.0.1\nPREFIX=8\nMASTER=bond1\n",
+        f"{SCRIPTS}/ifcfg-eth1": "DEVICE=eth1\nMASTER=bond1\n",
         f"{SCRIPTS}/ifcfg-mgmt": "DEVICE=eth0.100\nVLAN=yes\nBOOTPROTO=dhcp\n",
         f"{SCRIPTS}/ifcfg-Bond_0": (
             "DEVICE=bond0\nTYPE=Bond\nMACADDR=52:54:00:00:00:03\n"
@@ -509,7 +509,7 @@ def test_the_network_scripts_are_told_the_file_and_not_the_interface() -> None:
     before = {
         ETH0: NIC,
         f"{SCRIPTS}/ifcfg-eth0:1": "DEVICE=eth0:1\nONPARENT=yes\n",
-        f"{SCRIPTS}/ifcfg-mgmt": "DEVICE=eth0.100\nVLAN=yes\nIPADDR=10.0.0.2\n",
+        f"{SCRIPTS}/ifcfg-mgmt": "DEVICE=eth0.100\nVLAN=yes\nIPADDR=10.0.0.2\nGATEWAY=10.0.0.1\n",
     }
     then = after(network(**OPENVSWITCH), before)
     assert changes(before, then).down == ("mgmt", "eth0")

@@ -204,7 +204,7 @@ def test_a_bond_that_is_there_stays_a_bond(path: str) -> None:
 def test_a_bond_takes_over_what_an_installer_gave_its_nics() -> None:
     existing = {
         INTERFACES: DEBIAN + "auto eth0.100\niface eth0.100 inet dhcp\n",
-        f"{FOLDER}/eth1": "iface eth1 inet static\n address 192.168.42.7/24\n ethernet-wol g\n",
+        f"{FOLDER}/eth1": "iface eth1 inet manual\n ethernet-wol g\n",
         f"{FOLDER}/bond0": (
             "auto bond0\niface bond0 inet dhcp\n hwaddress 52:54:00:00:00:02\n"
             " slaves eth2 eth3\n bond_mode balance-rr\n bond-lacp-rate fast\n"
@@ -212,7 +212,7 @@ def test_a_bond_takes_over_what_an_installer_gave_its_nics() -> None:
     }
     files = rendered(network(**BOND), existing)
     assert stanza(files, "bond0") == (
-        "iface bond0 inet manual\n    hwaddress 52:54:00:00:00:02\n    bond-lacp-rate fast\n"
+        "iface bond0 inet manual\n    hwaddress 52:54:00:00:00:02\n"
         "    bond-slaves eth0 eth1\n    bond-mode active-backup\n    bond-miimon 100\n"
     )
     assert stanza(files, "eth1") == "iface eth1 inet manual\n    ethernet-wol g\n"

@@ -163,7 +163,7 @@ def test_a_bond_takes_over_what_an_installer_gave_its_nics() -> None:
         "macaddress": "52:54:00:00:00:03",
         "renderer": "networkd",
         "interfaces": ["eth0", "eth1"],
-        "parameters": {"lacp-rate": "fast", "mode": "active-backup", "mii-monitor-interval": 100},
+        "parameters": {"mode": "active-backup", "mii-monitor-interval": 100},
         "dhcp4": False,
         "dhcp6": False,
         "accept-ra": False,

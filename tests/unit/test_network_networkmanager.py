@@ -16,7 +16,7 @@ from kvmhost.network.backends.networkmanager.plan import Changes, changes
 from kvmhost.network.backends.networkmanager.render import CONFIGURATION, removed, render
 from kvmhost.network.change import Change, Present
 from kvmhost.network.interfaces import NO_DEVICES, Devices, Interface, Options, Route
-from kvmhost.network.model import Network
+from kvmhost.network.model import Network, TakenOver
 from kvmhost.network.takeover import Resolvers, taken_over
 from tests.unit.network_examples import (
     BOND,
@@ -33,8 +33,6 @@ from tests.unit.network_examples import (
 )
 from tests.unit.starting_points import StartingPoint
 from tests.unit.starting_points.networkmanager import (
-    INSTALLER_DHCP,
-    MANAGEMENT,
     NIC,
     NICS,
     RUNTIME_UUID,
@@ -702,6 +700,7 @@ def test_each_thing_that_a_profile_says_has_its_place() -> None:
         "ethernet",
         mtu=9000,
         addresses=(ip_interface("10.7.0.2/24"),),
+        spare_gateways=(ip_address("10.7.0.1"),),
         routes=(Route(ip_network("10.8.0.0/16"), ip_address("10.7.0.8"), 7),),
         dns_servers=(ip_address("10.7.0.3"),),
         hardware=(
@@ -733,12 +732,10 @@ def test_each_thing_that_a_profile_says_has_its_place() -> None:
 
 
 def test_two_values_of_one_thing_are_refused() -> None:
-    zones = {
-        f"{CONNECTIONS}/a": INSTALLER_DHCP.replace("timestamp=1700000000", "zone=public"),
-        f"{CONNECTIONS}/b": MANAGEMENT.replace("id=eth0.100", "id=b\nzone=internal"),
-    }
+    zones = (("connection.zone", "public"), ("connection.zone", "internal"))
+    both = replace(network(), taken_over=TakenOver(addressing={"eth0.100": zones}))
     with pytest.raises(ValueError, match=r"eth0\.100 would have connection\.zone"):
-        after(network(), zones)
+        render(both, {})
 
 
 def test_a_file_that_cannot_be_read_is_named() -> None:

@@ -1,12 +1,12 @@
 """What a back end is, and the change that it plans."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from kvmhost.network.change import Change, Plan, Present
 from kvmhost.network.drift import Drift
 from kvmhost.network.files import File
-from kvmhost.network.interfaces import Devices, Interface, conflicts
+from kvmhost.network.interfaces import Devices, Interface, conflicts, with_all_above
 from kvmhost.network.model import Network
 from kvmhost.network.takeover import taken_over
 
@@ -47,10 +47,16 @@ class Backend:
     def _change(self, network: Network, present: Present) -> Change | None:
         files, devices = present.files, present.devices
         found = self.parse(files, devices)
-        network = taken_over(network, found, present.resolvers)
+        if built := sorted(with_all_above(network.names, found).intersection(network.kept)):
+            raise ValueError(
+                f"{' and '.join(built)} cannot be kept as it is (kept_interfaces), "
+                f"because it is built on what is to be configured here."
+            )
+        network = taken_over(network, found, present.resolvers, present.addressed)
         rendered = self.render(network, files, devices)
         removed = self.removed(network, files, devices)
-        drift = Drift(network, present, rendered, removed)
+        former = frozenset(each.name for each in found if each.own) - network.names
+        drift = Drift(network, present, rendered, removed, former)
         if drift.kept:
             raise ValueError(" ".join(drift.kept))
         if not drift.is_of_files and not drift.sentences:
@@ -65,8 +71,26 @@ class Backend:
                 f"{', '.join(self.paths)} gives an interface an address: another program has done "
                 "it (see network_backend), and its network could not be restored."
             )
-        gone = {each.name for each in found if each.own} | network.claims
         after = self.parse(drift.after, devices)
-        if clashes := conflicts(network.interfaces, after, gone - network.names):
-            raise ValueError(" ".join(clashes))
+        _refuse_dissolved(network, found, after)
+        defined = {each.name for each in after}
+        gone = (former | network.claims) - network.names - defined
+        # what stands on a definition of ours may name it in a way that goes with it
+        before = [each for each in found if not each.own and each.name in defined]
+        clashes = conflicts(network.interfaces, (*after, *before), gone)
+        if clashes:
+            raise ValueError(" ".join(dict.fromkeys(clashes)))
         return drift.change(self.plan(drift))
+
+
+def _refuse_dissolved(
+    network: Network, found: Iterable[Interface], after: Iterable[Interface]
+) -> None:
+    """Raise ValueError where a bond that we have made would be left without its NICs."""
+    bonds = {each.name for each in after if each.kind == "bond"}
+    for each in found:
+        if each.own and each.kind == "bond" and each.name in network.names - bonds:
+            raise ValueError(
+                f"{each.name} is a bond that was made here, of {', '.join(each.ports)}: "
+                "name it in bonds."
+            )

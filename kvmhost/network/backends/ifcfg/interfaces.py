@@ -63,7 +63,8 @@ def _interface(
     mtu = variables.get("MTU")
     dhcp = variables.get("BOOTPROTO", "").lower() in ("dhcp", "bootp")
     # Ours has no metric, and ifup replaces a default route that has none either.
-    competes = is_true(variables.get("DEFROUTE", "yes")) and variables.get("METRIC", "0") == "0"
+    is_default = is_true(variables.get("DEFROUTE", "yes"))
+    competes = is_default and variables.get("METRIC", "0") == "0"
     # a bond that we make says what it is in the same variable as one that we keep
     is_said = _SAID_OF_BOND if own and "BONDING_MASTER" in variables else _SAID
     said = [(key, value) for key, value in variables.items() if not is_said.fullmatch(key)]
@@ -76,6 +77,7 @@ def _interface(
         dhcp=dhcp,
         addresses=addresses,
         gateways=(*(_gateways(variables) if competes else ()), *beside.gateways),
+        spare_gateways=tuple(_gateways(variables)) if is_default and not competes else (),
         gateway_by_dhcp=dhcp and competes,
         routes=beside.routes,
         dns_servers=tuple(ip_address(value) for value in _numbered(variables, "DNS")),

@@ -27,8 +27,13 @@ def render(
     `existing` maps the paths on the host that match `PATHS` to their text.
     """
     rendered = _rendered(network)
-    bridges = (each for each in network.interfaces if each.kind == "bridge")
-    without_ipv6 = (_NO_IPV6.format(each.name) for each in bridges if not each.addresses)
+    _refuse_files_of_others(network, existing, devices)
+    closed = (
+        each.name
+        for each in network.interfaces
+        if each.is_closed_to_ipv6 and (each.kind == "bridge" or each.addresses)
+    )
+    without_ipv6 = map(_NO_IPV6.format, closed)
     return (
         *(File(path_of(name), HEADER + _text(variables)) for name, variables in rendered.items()),
         *(
@@ -38,6 +43,20 @@ def render(
         ),
         File(SYSCTLS, HEADER + "".join(without_ipv6)),
     )
+
+
+def _refuse_files_of_others(
+    network: Network, existing: Mapping[str, str], devices: Devices
+) -> None:
+    """Raise ValueError where the file that ours would replace is for somebody else's interface."""
+    owners = interfaces_of(existing, devices)
+    for name in sorted(network.names):
+        owner = owners.get(path_of(name), name)
+        if owner != name and owner not in network.claims:
+            raise ValueError(
+                f"{path_of(name)} is for {owner}, by its DEVICE or HWADDR: "
+                f"give it the name ifcfg-{owner}, because {name} is configured here."
+            )
 
 
 def removed(
@@ -125,7 +144,12 @@ def _addressing(interface: Interface) -> dict[str, str]:
         variables[f"DNS{number}"] = str(server)
     if interface.dns_search:
         variables["DOMAIN"] = " ".join(interface.dns_search)
-    if interface.stp is not None and not interface.addresses:  # a native bridge
+    is_bridge = interface.stp is not None  # a native one
+    if (
+        interface.is_closed_to_ipv6
+        and (is_bridge or interface.addresses)
+        and not interface.is_ovs_bridge
+    ):
         variables |= {"IPV6INIT": "no", "IPV6_AUTOCONF": "no"}
     return variables
 

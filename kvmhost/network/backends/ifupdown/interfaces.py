@@ -124,6 +124,7 @@ def _configured(link: Interface, stanzas: Sequence[Stanza], slaves: Sequence[Sta
         dhcp=any(stanza.method in _LEASED for stanza in stanzas),
         addresses=tuple(address for stanza in stanzas for address in _addresses(stanza)),
         gateways=tuple(_gateways(stanzas, routes)),
+        spare_gateways=tuple(_spare_gateways(stanzas)),
         gateway_by_dhcp=any(map(_leases_gateway, stanzas)),
         routes=tuple(
             Route(each.destination, each.via, each.metric or None)
@@ -206,15 +207,25 @@ def _is_preferred(gateway: Address, metric: int | None) -> bool:
 
 
 def _gateways(stanzas: Iterable[Stanza], routes: Iterable[RouteCommand]) -> Iterator[Address]:
-    for stanza in stanzas:
-        options = dict(stanza.options)
-        if stanza.method not in _WITHOUT_GATEWAY and "gateway" in options:
-            gateway = ip_address(options["gateway"])
-            if _is_preferred(gateway, _metric(options)):
-                yield gateway
+    for gateway, metric in _written_gateways(stanzas):
+        if _is_preferred(gateway, metric):
+            yield gateway
     for route in routes:
         if route.is_default and route.via:
             yield route.via
+
+
+def _spare_gateways(stanzas: Iterable[Stanza]) -> Iterator[Address]:
+    for gateway, metric in _written_gateways(stanzas):
+        if not _is_preferred(gateway, metric):
+            yield gateway
+
+
+def _written_gateways(stanzas: Iterable[Stanza]) -> Iterator[tuple[Address, int | None]]:
+    for stanza in stanzas:
+        options = dict(stanza.options)
+        if stanza.method not in _WITHOUT_GATEWAY and "gateway" in options:
+            yield ip_address(options["gateway"]), _metric(options)
 
 
 def _leases_gateway(stanza: Stanza) -> bool:

@@ -19,6 +19,7 @@ from kvmhost.network.files import File
 from kvmhost.network.interfaces import MIIMON, NO_DEVICES, Devices, Interface, Options
 from kvmhost.network.model import Labels, Network
 
+_OF_LACP = ("bond-lacp-rate", "bond-xmit-hash-policy")
 _LOOPBACK = "auto lo\niface lo inet loopback\n"
 
 
@@ -105,8 +106,11 @@ def _hardware(network: Network, interface: Interface, said: Set[str]) -> Iterato
         said = {*said, "slaves"}
     for key, value in interface.hardware:
         joins_our_bond = normal(key) == "bond-master" and value in network.bonds
-        if normal(key) not in said and not joins_our_bond:
-            yield key, value
+        if normal(key) in said or joins_our_bond:
+            continue
+        if normal(key) in _OF_LACP and interface.bond_mode not in (None, "802.3ad"):
+            continue
+        yield key, value
 
 
 def _our_options(interface: Interface) -> dict[str, str]:

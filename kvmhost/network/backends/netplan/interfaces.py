@@ -177,9 +177,9 @@ def _is_refusal(key: str, value: Any) -> bool:
 
 def _is_said_anyway(key: str, definition: Definition) -> bool:
     """Whether a definition of ours says it of itself."""
-    addresses = list(_addresses(definition))
-    is_ipv6 = any(address.version == 6 for address in addresses)
-    return not addresses or (is_ipv6 and key == "accept-ra")
+    is_ipv6 = any(address.version == 6 for address in _addresses(definition))
+    has_gateway = any(True for each in routes_of(definition) for _ in default_gateway(each))
+    return not (is_ipv6 or has_gateway) or (is_ipv6 and key == "accept-ra")
 
 
 def _options(

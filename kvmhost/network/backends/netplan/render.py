@@ -98,7 +98,10 @@ def _definition(interface: Interface, hardware: Definition) -> dict[str, object]
     if interface.kind == "bond":
         more = {BOND_OPTIONS[key]: value for key, value in interface.bond_options}
         parameters = {"mode": interface.bond_mode, "mii-monitor-interval": MIIMON, **more}
-    if parameters := _beside(parameters, hardware.get("parameters", {})):
+    kept = dict(hardware.get("parameters", {}))
+    if interface.kind == "bond" and interface.bond_mode != "802.3ad":
+        kept = {key: value for key, value in kept.items() if key not in BOND_OPTIONS.values()}
+    if parameters := _beside(parameters, kept):
         definition["parameters"] = parameters
     if interface.mtu is not None:
         definition["mtu"] = interface.mtu
@@ -137,8 +140,8 @@ def _addressing(interface: Interface) -> dict[str, object]:
         addressing["nameservers"] = given
     if interface.has_ipv6:
         addressing["accept-ra"] = False
-    elif not interface.addresses:
-        # A port or bridge without address must not get one from what a guest announces, either.
+    elif interface.is_closed_to_ipv6:
+        # A port, a bridge or a storage network must not get one from what a guest announces.
         addressing |= {"accept-ra": False, "link-local": []}
     return addressing
 

@@ -40,6 +40,7 @@ _KINDS: dict[str, Kind] = {
     "bridge": "bridge",
     "ovs-bridge": "bridge",
 }
+_CLOSED = ("ipv6.method", "disabled")
 _MAIN_TABLES = (0, 254)
 _EVERYWHERE = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
 _FIELD = re.compile(r"[/;,]")
@@ -142,6 +143,8 @@ def _interface(name: str, profile: Profile, ports: Iterable[str], made_here: boo
     hardware, beside = _beside(sections)
     if dhcp or addresses:
         beside += tuple(option for each in families for option in each.options)
+    if profile.is_own and not any(each.gateways for each in families):
+        beside = tuple(option for option in beside if option != _CLOSED)
     return Interface(
         name=name,
         kind=_KINDS.get(type_, "ethernet"),
@@ -155,6 +158,9 @@ def _interface(name: str, profile: Profile, ports: Iterable[str], made_here: boo
         dhcp=dhcp,
         addresses=addresses,
         gateways=tuple(gateway for each in families for gateway in each.gateways),
+        spare_gateways=()
+        if profile.is_own
+        else tuple(gateway for each in families for gateway in each.spare_gateways),
         gateway_by_dhcp=not profile.is_own and any(each.takes_gateway for each in families),
         routes=tuple(
             Route(route.destination, route.via, route.metric)
@@ -257,19 +263,24 @@ class _Family:
     @property
     def gateways(self) -> tuple[Address, ...]:
         """The default gateways that would be preferred to ours, or no less than it."""
+        return tuple(via for via, metric in self._default_routes if self._is_preferred(metric))
+
+    @property
+    def spare_gateways(self) -> tuple[Address, ...]:
+        """The default gateways to which ours is preferred."""
+        return tuple(via for via, metric in self._default_routes if not self._is_preferred(metric))
+
+    @property
+    def _default_routes(self) -> Iterator[tuple[Address, int | None]]:
+        """Yield the gateway of each default route of the main table, and its metric."""
         if self._is_none or self._table not in _MAIN_TABLES or self.is_true("never-default"):
-            return ()
-        said = (self.section.get("gateway"), *(gateway for _, gateway in self._with_gateways))
-        ours = tuple(ip_address(gateway) for gateway in said if gateway)
-        return (
-            *(ours if self._is_preferred(self._metric) else ()),
-            *(
-                route.via
-                for route in self.routes
-                if route.is_default and route.via is not None
-                if self._is_preferred(self._metric if route.metric is None else route.metric)
-            ),
-        )
+            return
+        for gateway in (self.section.get("gateway"), *(each for _, each in self._with_gateways)):
+            if gateway:
+                yield ip_address(gateway), self._metric
+        for route in self.routes:
+            if route.is_default and route.via is not None:
+                yield route.via, self._metric if route.metric is None else route.metric
 
     @property
     def takes_gateway(self) -> bool:

@@ -182,9 +182,11 @@ def _bridge(interface: Interface) -> dict[str, str]:
 def _addressing(interface: Interface) -> dict[str, dict[str, str]]:
     if not interface.addresses:
         return {"ipv4": {"method": "disabled"}, "ipv6": {"method": "disabled"}}
-    method6 = dict(interface.addressing).get("ipv6.method", "auto")
+    closed = "disabled" if interface.is_closed_to_ipv6 else "auto"
+    method6 = dict(interface.addressing).get("ipv6.method", closed)
+    has_ipv4 = any(address.version == 4 for address in interface.addresses)
     sections = {
-        "ipv4": {"method": "manual"},
+        "ipv4": {"method": "manual" if has_ipv4 else "disabled"},
         "ipv6": {"method": "manual" if interface.has_ipv6 else method6},
     }
     for version, section in ((4, sections["ipv4"]), (6, sections["ipv6"])):
