@@ -54,7 +54,7 @@ def cloudstack_agent() -> None:
         name="Enable the agent; CloudStack starts it when it adds the host",
         service="cloudstack-agent",
         platform=settings.platform,
-        running=False,
+        running=added,
         restart_after=(properties,),
     )
 

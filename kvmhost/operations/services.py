@@ -33,11 +33,12 @@ def enabled(
     """
     Have a service enabled, and running with its present configuration.
 
-    Unlike a restart with `_if`, a dry run can tell whether this one will restart the service.
+    Up is not enough: it has to stay so, else the host fails with the service's last lines in its
+    log. Unlike a restart with `_if`, a dry run can tell whether this one will restart the service.
 
     + service: its name, without systemd's suffix
     + platform: the host's service manager
-    + running: whether it is started; a service that runs is restarted in either case
+    + running: whether it is started and has to stay up; one that runs is restarted in either case
     + restart_after: operations whose changes the service has to read
     """
     if platform.service_manager == "systemd":

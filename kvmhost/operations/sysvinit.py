@@ -6,9 +6,9 @@ from pyinfra import host
 from pyinfra.api import StringCommand, operation
 from pyinfra.api.operation import OperationMeta
 
-from kvmhost.facts.sysvinit import Service, Services
+from kvmhost.facts.sysvinit import Service, Services, stays_up
 from kvmhost.operations.commands import Commands
-from kvmhost.operations.systemd import will_restart
+from kvmhost.operations.systemd import SETTLED, will_restart
 
 _ENABLE = (
     "if command -v chkconfig >/dev/null; then chkconfig {0} on; else update-rc.d {0} enable; fi"
@@ -43,14 +43,17 @@ def service(
     Have a service enabled, and running with its present configuration.
 
     + service: its name
-    + running: whether it is started; a service that runs is restarted in either case
+    + running: whether it is started and has to stay up; one that runs is restarted in either case
     + restart_after: operations whose changes the service has to read
     """
     present = host.get_fact(Services, services=(service,)).get(service, Service())
     if not present.enabled:
         yield StringCommand(_ENABLE.format(quote(service)))
+    verb = None
     if present.running:
-        if will_restart(restart_after):
-            yield StringCommand(f"service {quote(service)} restart")
+        verb = "restart" if will_restart(restart_after) else None
     elif running:
-        yield StringCommand(f"service {quote(service)} start")
+        verb = "start"
+    if verb:
+        watch = f" && {stays_up(service, SETTLED)} >&2" if running else ""
+        yield StringCommand(f"service {quote(service)} {verb}{watch}")

@@ -135,17 +135,29 @@ def test_updates_are_told_from_none_and_from_no_answer(
         assert Updates().process(answer.stdout.splitlines()).packages == packages
 
 
-# captured from systemctl 252
+# in the form of systemctl 252; only services have NRestarts
 UNITS = """\
-nope.service ssh.service chronyd.service
+nope.service ssh.service libvirtd.socket libvirtd.service chronyd.service
+NRestarts=0
 LoadState=not-found
 ActiveState=inactive
 UnitFileState=
+
+NRestarts=0
+LoadState=loaded
+ActiveState=active
+UnitFileState=enabled
 
 LoadState=loaded
 ActiveState=active
 UnitFileState=enabled
 
+NRestarts=17
+LoadState=loaded
+ActiveState=activating
+UnitFileState=enabled
+
+NRestarts=0
 LoadState=masked
 ActiveState=inactive
 UnitFileState=masked
@@ -154,9 +166,13 @@ UnitFileState=masked
 
 def test_the_state_of_units_is_told_apart_in_their_order() -> None:
     units = Units().process(UNITS.splitlines())
-    assert list(units) == ["nope.service", "ssh.service", "chronyd.service"]
+    assert list(units) == UNITS.splitlines()[0].split()
     assert not units["nope.service"].exists
     assert units["ssh.service"] == Unit("loaded", "active", "enabled")
+    assert units["libvirtd.socket"] == Unit("loaded", "active", "enabled")
+    assert units["libvirtd.service"] == Unit("loaded", "activating", "enabled", restarts=17)
+    assert units["libvirtd.service"].running
+    assert not units["libvirtd.service"].up
     assert units["chronyd.service"].masked
 
 
