@@ -1,20 +1,67 @@
 """Lines of the form `key = value`, set inside a text whose other lines are not ours."""
 
 import re
-from collections.abc import Mapping
+import shlex
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+
+def _as_wanted(present: str, wanted: str) -> str:
+    return wanted
 
 
 @dataclass(frozen=True)
 class Style:
-    """How a kind of file writes its keys: the separator, and whether white space matters."""
+    """How a kind of file writes its keys: the separator, and whether white space matters.
+
+    `written` returns how a value is to stand where another stands, "" for none: as it stands if
+    that means the same.
+    """
 
     separator: str
     exact: bool
+    written: Callable[[str, str], str] = _as_wanted
+
+
+_LETTERS = {"d": "--daemon", "l": "--listen", "v": "--verbose"}
+_WHEN_IDLE = re.compile(r"(?<!\S)(--timeout[=\s]\s*|-t\s*)\d+(?!\S)")
+
+
+def _with_arguments(present: str, wanted: str) -> str:
+    """Return a variable that has the wanted arguments of libvirtd beside those that it has.
+
+    Its `--timeout`, which some packages write, is left out: libvirtd would end when it is idle,
+    and the sockets that would start it again are masked.
+    """
+    needed = _words(wanted)
+    try:
+        words = _words(present)
+    except ValueError:
+        return wanted  # a quotation that does not end: there is nothing to keep
+    kept = _WHEN_IDLE.sub("", " ".join(words)).split()
+    has = {option for word in kept for option in _options(word)}
+    all_words = [*kept, *(word for word in needed if not _options(word) <= has)]
+    if all_words == words:
+        return present
+    return wanted if all_words == needed else shlex.quote(" ".join(all_words))
+
+
+def _words(value: str) -> list[str]:
+    """Return the words of a variable that systemd, or a shell, splits at white space."""
+    return " ".join(shlex.split(value)).split()
+
+
+def _options(word: str) -> set[str]:
+    """Return what a word means to libvirtd(8): -dl is --daemon and --listen."""
+    if re.fullmatch(rf"-[{''.join(_LETTERS)}]+", word):
+        return {_LETTERS[letter] for letter in word[1:]}
+    return {word}
 
 
 SHELL = Style("=", exact=True)
-"""Variables of a file that a shell or systemd reads, such as /etc/default/libvirtd."""
+"""Variables of a file that a shell or systemd reads, such as /etc/sysconfig/network."""
+ARGUMENTS = Style("=", exact=True, written=_with_arguments)
+"""Such variables with arguments of libvirtd, of which others may have theirs too."""
 PROPERTIES = Style("=", exact=True)
 """agent.properties: CloudStack's readers keep white space as part of key and value."""
 LIBVIRT = Style(" = ", exact=False)
@@ -28,12 +75,11 @@ def set_keys(text: str, values: Mapping[str, str | None], style: Style) -> str:
     the first or the last one counts. A key that is not set yet goes below the comment that
     shows it (`#key = …`), else to the end. The value None comments the key out.
     """
-    lines = text.split("\n")
-    if lines[-1] == "":
-        lines.pop()
+    present = text.removesuffix("\n").split("\n") if text else []
+    lines = present
     for key, value in values.items():
         lines = _set_key(lines, key, value, style)
-    return "".join(f"{line}\n" for line in lines)
+    return text if lines == present else "".join(f"{line}\n" for line in lines)
 
 
 def _set_key(lines: list[str], key: str, value: str | None, style: Style) -> list[str]:
@@ -50,12 +96,13 @@ def _set_key(lines: list[str], key: str, value: str | None, style: Style) -> lis
     commented = re.compile(rf"\s*#\s*{re.escape(key)}\s*=.*")
     shown = [i for i, line in enumerate(lines) if commented.fullmatch(line)]
     at = shown[-1] + 1 if shown else len(lines)
-    return [*lines[:at], f"{key}{style.separator}{value}", *lines[at:]]
+    return [*lines[:at], f"{key}{style.separator}{style.written('', value)}", *lines[at:]]
 
 
 def _replacement(line: str, present: str, key: str, value: str | None, style: Style) -> str:
     if value is None:
         return f"#{line}"
-    if present == value and not style.exact:
+    written = style.written(present, value)
+    if written == present and not style.exact:
         return line
-    return f"{key}{style.separator}{value}"
+    return f"{key}{style.separator}{written}"

@@ -1,7 +1,8 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvmhost.keyvalue import LIBVIRT, PROPERTIES, SHELL, set_keys
+from kvmhost.keyvalue import ARGUMENTS, LIBVIRT, PROPERTIES, SHELL, set_keys
 
 LIBVIRTD_CONF = """\
 # Master libvirt daemon configuration file
@@ -58,6 +59,56 @@ def test_none_adds_nothing_where_the_key_is_not_set() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "enough",
+    [
+        '"--listen"',
+        "-l",
+        "'-l'",
+        '"-l --verbose"',
+        "-vl",
+        '"--config /etc/libvirt/other.conf --listen"',
+    ],
+)
+def test_arguments_that_are_enough_are_left_alone(enough: str) -> None:
+    text = f"# of others\nLIBVIRTD_ARGS={enough}\n\nlibvirtd_opts='-l'\n"
+    assert set_keys(text, {"LIBVIRTD_ARGS": '"--listen"'}, ARGUMENTS) == text
+
+
+@pytest.mark.parametrize(
+    ("present", "after"),
+    [
+        ("", '"--listen"'),
+        ('"--verbose"', "'--verbose --listen'"),
+        ("--config=/etc/l.conf", "'--config=/etc/l.conf --listen'"),
+        ('"--timeout 120"', '"--listen"'),
+        ('"-l -t 120 -v"', "'-l -v'"),
+        ('"--timeout=120 -t30 --listener"', "'--listener --listen'"),
+        ('"--verbose', '"--listen"'),
+    ],
+)
+def test_arguments_that_are_missing_are_added_and_those_of_others_kept(
+    present: str, after: str
+) -> None:
+    text = set_keys(f"LIBVIRTD_ARGS={present}\n", {"LIBVIRTD_ARGS": '"--listen"'}, ARGUMENTS)
+    assert text == f"LIBVIRTD_ARGS={after}\n"
+    assert set_keys(text, {"LIBVIRTD_ARGS": '"--listen"'}, ARGUMENTS) == text
+
+
+def test_short_arguments_may_be_asked_for_too() -> None:
+    for present in ('"-d -l"', '"-l --daemon"', "-dl"):
+        text = f"libvirtd_opts={present}\n"
+        assert set_keys(text, {"libvirtd_opts": '"-d -l"'}, ARGUMENTS) == text
+    assert set_keys('libvirtd_opts="-d"\n', {"libvirtd_opts": '"-d -l"'}, ARGUMENTS) == (
+        'libvirtd_opts="-d -l"\n'
+    )
+
+
+@pytest.mark.parametrize("text", ["", "a = 1", "a = 1\n\n", "\n"])
+def test_a_text_that_says_it_all_is_left_to_the_byte(text: str) -> None:
+    assert set_keys(text, {"a": "1"} if text.startswith("a") else {"b": None}, LIBVIRT) == text
+
+
 KEY = st.sampled_from(["host", "host.tags", "guest.cpu.mode", "port"])
 VALUE = st.none() | st.text(st.characters(codec="ascii", categories=["L", "N"]), max_size=5)
 LINE = st.one_of(
@@ -67,7 +118,9 @@ LINE = st.one_of(
 
 
 @given(
-    st.lists(LINE).map("\n".join), st.dictionaries(KEY, VALUE), st.sampled_from([SHELL, LIBVIRT])
+    st.lists(LINE).map("\n".join),
+    st.dictionaries(KEY, VALUE),
+    st.sampled_from([SHELL, LIBVIRT, ARGUMENTS, PROPERTIES]),
 )
 def test_setting_twice_is_setting_once_and_foreign_lines_stay(
     text: str, values: dict[str, str | None], style: object
