@@ -165,7 +165,9 @@ class Preparation(Concern):
         description="a name that the host must resolve and reach; None: not checked",
     )
     apply_updates: StrictBool = Field(
-        default=False, description="whether the distribution's latest updates are installed first"
+        default=False,
+        description="whether the distribution's latest updates are installed first; "
+        "packages restart their own services, whether or not guests run",
     )
 
 
@@ -380,7 +382,7 @@ class Bridging(Concern):
 
 
 class Guard(Concern):
-    """How a change of the network is guarded (see `files/network-guard`)."""
+    """How a change of the network is guarded (see `files/network-guard`), and running guests."""
 
     network_confirm_timeout: StrictInt = Field(
         default=60,
@@ -390,6 +392,11 @@ class Guard(Concern):
     )
     network_change_with_guests: StrictBool = Field(
         default=False, description="whether the network may change while guests run"
+    )
+    restart_with_guests: StrictBool = Field(
+        default=False,
+        description="whether libvirtd and the agent may be restarted while guests run; else that "
+        "waits until none does, and each run says what waits",
     )
 
 

@@ -56,6 +56,7 @@ def cloudstack_agent() -> None:
         platform=settings.platform,
         running=added,
         restart_after=(properties,),
+        with_guests=settings.guard.restart_with_guests,
     )
 
 

@@ -59,6 +59,7 @@ def libvirt() -> None:
             systemd.mask(
                 name="Mask the units that would listen or run in libvirtd's place",
                 units=settings.libvirt.libvirt_masked_units,
+                with_guests=settings.guard.restart_with_guests,
             )
         ]
     services.enabled(
@@ -66,4 +67,5 @@ def libvirt() -> None:
         service=settings.libvirt.libvirt_service,
         platform=settings.platform,
         restart_after=tuple(changes),
+        with_guests=settings.guard.restart_with_guests,
     )

@@ -14,13 +14,14 @@ class Unit:
     """A unit's LoadState, ActiveState and UnitFileState, as `systemctl show` gives them.
 
     `restarts` is NRestarts: how often systemd has restarted a service that ended by itself, since
-    somebody started it.
+    somebody started it. `waits` says that a restart was put off, and that there was none since.
     """
 
     load: str
     active: str
     enabled: str
     restarts: int = 0
+    waits: bool = False
 
     @property
     def exists(self) -> bool:
@@ -43,7 +44,12 @@ class Unit:
         return self.up or self.active == "activating"
 
 
-_SHOWN = ("LoadState", "ActiveState", "UnitFileState", "NRestarts")
+PUT_OFF = "/run/cloudstack-restarts"
+"""The file with the InvocationID (systemd.exec(5)) of each unit whose restart was put off.
+
+Whoever restarts the unit gives it another; a boot empties /run.
+"""
+_SHOWN = ("LoadState", "ActiveState", "UnitFileState", "NRestarts", "InvocationID")
 
 
 class Units(FactBase[dict[str, Unit]]):
@@ -55,11 +61,14 @@ class Units(FactBase[dict[str, Unit]]):
     @override
     def command(self, units: Iterable[str]) -> str:
         # an alias is shown under its real name, but in its place
-        return f"echo {join(units)}; systemctl show -p {','.join(_SHOWN)} {join(units)}"
+        return (
+            f"echo {join(units)}; echo $(cat {PUT_OFF} 2>/dev/null); "
+            f"systemctl show -p {','.join(_SHOWN)} {join(units)}"
+        )
 
     @override
     def process(self, output: list[str]) -> dict[str, Unit]:
-        names, *lines = output
+        names, put_off, *lines = output
         # an empty line comes between units; only services have NRestarts
         blocks = [dict(map(_pair, lines)) for shown, lines in groupby(lines, bool) if shown]
         return {
@@ -68,6 +77,7 @@ class Units(FactBase[dict[str, Unit]]):
                 block.get("ActiveState", ""),
                 block.get("UnitFileState", ""),
                 int(block.get("NRestarts") or 0),
+                block.get("InvocationID") in put_off.split(),
             )
             for name, block in zip(names.split(), blocks, strict=False)
         }

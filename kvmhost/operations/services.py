@@ -29,6 +29,7 @@ def enabled(
     platform: Platform,
     running: bool = True,
     restart_after: tuple[OperationMeta, ...] = (),
+    with_guests: bool = True,
 ) -> Commands:
     """
     Have a service enabled, and running with its present configuration.
@@ -40,12 +41,19 @@ def enabled(
     + platform: the host's service manager
     + running: whether it is started and has to stay up; one that runs is restarted in either case
     + restart_after: operations whose changes the service has to read
+    + with_guests: whether it is restarted while guests run; else that is put off, and said
     """
     if platform.service_manager == "systemd":
         yield from systemd.service._inner(
-            unit=f"{service}.service", running=running, restart_after=restart_after
+            unit=f"{service}.service",
+            running=running,
+            restart_after=restart_after,
+            with_guests=with_guests,
         )
     else:
         yield from sysvinit.service._inner(
-            service=service, running=running, restart_after=restart_after
+            service=service,
+            running=running,
+            restart_after=restart_after,
+            with_guests=with_guests,
         )

@@ -7,6 +7,7 @@ from pyinfra.api import StringCommand, operation
 from pyinfra.api.operation import OperationMeta
 
 from kvmhost.facts.sysvinit import Service, Services, stays_up
+from kvmhost.operations import guests
 from kvmhost.operations.commands import Commands
 from kvmhost.operations.systemd import SETTLED, will_restart
 
@@ -37,7 +38,10 @@ def disable(services: tuple[str, ...]) -> Commands:
 
 @operation()
 def service(
-    service: str, running: bool = True, restart_after: tuple[OperationMeta, ...] = ()
+    service: str,
+    running: bool = True,
+    restart_after: tuple[OperationMeta, ...] = (),
+    with_guests: bool = True,
 ) -> Commands:
     """
     Have a service enabled, and running with its present configuration.
@@ -45,15 +49,19 @@ def service(
     + service: its name
     + running: whether it is started and has to stay up; one that runs is restarted in either case
     + restart_after: operations whose changes the service has to read
+    + with_guests: whether it is restarted while guests run; else that is left to the administrator,
+      and this run says so
     """
     present = host.get_fact(Services, services=(service,)).get(service, Service())
     if not present.enabled:
         yield StringCommand(_ENABLE.format(quote(service)))
     verb = None
-    if present.running:
-        verb = "restart" if will_restart(restart_after) else None
-    elif running:
-        verb = "start"
+    if not present.running:
+        verb = "start" if running else None
+    elif will_restart(restart_after) and (
+        yield from guests.allow(f"To restart {service}", with_guests)
+    ):
+        verb = "restart"
     if verb:
         watch = f" && {stays_up(service, SETTLED)} >&2" if running else ""
         yield StringCommand(f"service {quote(service)} {verb}{watch}")

@@ -1,6 +1,8 @@
 """Services in whole runs: up and staying up, else their host fails, with the reason."""
 
+from base64 import b64encode
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,14 +15,15 @@ STATES = "LoadState,ActiveState"
 """A part of the command that asks for the state of units."""
 LOOKED = "does not stay up"
 """A part of the command that looks whether a unit stays up."""
+ID = "0123456789abcdef0123456789abcdef"
 FAILS = ">&2; exit 1"
 """A part of the command with which an operation fails its host."""
 
 
-def unit(name: str, active: str, restarts: int = 0) -> list[str]:
+def unit(name: str, active: str, restarts: int = 0, put_off: str = "") -> list[str]:
     """Return what the fact about units hears of one that is enabled."""
     states = (f"NRestarts={restarts}", "LoadState=loaded", f"ActiveState={active}")
-    return [f"{name}.service", *states, "UnitFileState=enabled"]
+    return [f"{name}.service", put_off, *states, "UnitFileState=enabled", f"InvocationID={ID}"]
 
 
 def run(folder: Path, *arguments: str, state: list[str], fall: object = "") -> Run:
@@ -88,3 +91,105 @@ def test_the_agent_has_to_stay_up_once_cloudstack_has_added_the_host(
     finished = pyinfra(inventory(tmp_path, hosts), agent, "--json", "--debug", "-y", timeout=60)
     assert finished.status == 0
     assert ("systemctl start cloudstack-agent.service" in finished.output) is started
+
+
+LIBVIRT = "tasks.libvirt.libvirt"
+LIBVIRTD = "Libvirt | Run libvirtd"
+MASK = "Libvirt | Mask the units that would listen or run in libvirtd's place"
+GUESTS = "/var/run/libvirt/qemu"
+"""A part of the command that asks for guests."""
+SOCKET = ["libvirtd.socket", "", "LoadState=masked", "ActiveState=active", "UnitFileState=masked"]
+
+RIGHT = (
+    'listen_tls=0\nlisten_tcp=1\ntls_port="16514"\ntcp_port="16509"\nauth_tcp="none"\nmdns_adv=0\n'
+)
+"""libvirtd.conf as the task would have it."""
+
+
+def text(content: str) -> list[str]:
+    """Return what the fact about a file's text hears."""
+    return ["exists", b64encode(content.encode()).decode()]
+
+
+def in_use(
+    folder: Path,
+    guests: object,
+    *arguments: str,
+    conf: str = "",
+    put_off: str = "",
+    **data: object,
+) -> Run:
+    """Run the task of libvirt on a host with guests, and on one without, and nothing to do."""
+
+    def host(number: int, conf: str, guests: object, put_off: str = "") -> dict[str, Any]:
+        responses = {
+            FAILS: {"success": False},
+            "libvirtd --version": ["libvirt 9.0.0", "qemu 7.2.0"],
+            GUESTS: guests,
+            f"echo {SOCKET[0]}": SOCKET,
+            STATES: unit("libvirtd", "active", put_off=put_off),
+            "-e /etc/libvirt/libvirtd.conf": text(conf),
+            "-e /etc/default/libvirtd": text("LIBVIRTD_ARGS=-l\n"),
+        }
+        changes = {"libvirt_masked_units": []} | data
+        return fake_host(number, fake_responses=responses, **changes)
+
+    hosts = {"@fake/kvm1": host(1, conf, guests, put_off), "@fake/kvm2": host(2, RIGHT, ["all"])}
+    how = ("--json", "--debug", *(arguments or ("-y",)))
+    return pyinfra(inventory(folder, hosts), LIBVIRT, *how, timeout=60)
+
+
+RESTART = "systemctl restart libvirtd.service"
+TWO_GUESTS = ["guest i-2-3-VM", "guest r-4-VM", "all"]
+WAITS = "To restart libvirtd.service waits, because guests run here: i-2-3-VM, r-4-VM"
+
+
+def test_libvirtd_is_not_restarted_under_guests_and_what_waits_is_said(tmp_path: Path) -> None:
+    finished = in_use(tmp_path, TWO_GUESTS)
+    assert finished.status == 0
+    assert RESTART not in finished.output
+    assert finished.output.count(WAITS) == 1
+    assert ">>/run/cloudstack-restarts" in finished.output
+    assert LIBVIRTD in in_use(tmp_path, TWO_GUESTS, "--dry").planned
+
+
+def test_what_waits_is_said_again_and_changes_nothing(tmp_path: Path) -> None:
+    finished = in_use(tmp_path, TWO_GUESTS, conf=RIGHT, put_off=f"{'f' * 32} {ID}")
+    assert WAITS in finished.output
+    assert LIBVIRTD not in finished.changed
+
+
+def test_what_waited_is_done_when_no_guest_runs(tmp_path: Path) -> None:
+    assert RESTART in in_use(tmp_path, ["all"], conf=RIGHT, put_off=ID).output
+    restarted_since = in_use(tmp_path, ["all"], conf=RIGHT, put_off="f" * 32)
+    assert RESTART not in restarted_since.output
+    assert LIBVIRTD not in restarted_since.changed
+
+
+def test_a_setting_has_it_restarted_under_guests(tmp_path: Path) -> None:
+    finished = in_use(tmp_path, TWO_GUESTS, restart_with_guests=True)
+    assert RESTART in finished.output
+    assert GUESTS not in finished.output
+
+
+@pytest.mark.parametrize("answer", ["", {"success": False}, ["guest i-2-3-VM"]], ids=str)
+def test_where_guests_cannot_be_told_nothing_is_restarted(answer: object, tmp_path: Path) -> None:
+    finished = in_use(tmp_path, answer)
+    assert RESTART not in finished.output
+    assert finished.failed == {LIBVIRTD: ["@fake/kvm1"]}
+    assert "which guests run could not be read" in finished.output
+
+
+@pytest.mark.parametrize(("guests", "stopped"), [(TWO_GUESTS, False), (["all"], True)])
+def test_a_socket_is_not_stopped_under_guests(
+    guests: list[str], stopped: bool, tmp_path: Path
+) -> None:
+    finished = in_use(tmp_path, guests, conf=RIGHT, libvirt_masked_units=["libvirtd.socket"])
+    assert ("@fake/kvm1" in finished.changed[MASK]) is stopped
+    assert ("To stop libvirtd.socket waits" in finished.output) is not stopped
+
+
+def test_what_cloudstack_wrote_is_enough_and_costs_no_restart(tmp_path: Path) -> None:
+    finished = in_use(tmp_path, TWO_GUESTS, conf=RIGHT)
+    assert not {LIBVIRTD, "Libvirt | Start libvirtd with --listen"} & finished.changed.keys()
+    assert GUESTS not in finished.output

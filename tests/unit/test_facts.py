@@ -10,6 +10,7 @@ import pytest
 
 from kvmhost.facts.cloudinit import Configuration, Told
 from kvmhost.facts.firewalld import Firewalld, InterfaceZone, Zone
+from kvmhost.facts.libvirt import Guests
 from kvmhost.facts.network import Network
 from kvmhost.facts.packages import Installed, Updates
 from kvmhost.facts.selinux import Selinux, Status
@@ -138,6 +139,7 @@ def test_updates_are_told_from_none_and_from_no_answer(
 # in the form of systemctl 252; only services have NRestarts
 UNITS = """\
 nope.service ssh.service libvirtd.socket libvirtd.service chronyd.service
+0123456789abcdef0123456789abcdef
 NRestarts=0
 LoadState=not-found
 ActiveState=inactive
@@ -147,15 +149,18 @@ NRestarts=0
 LoadState=loaded
 ActiveState=active
 UnitFileState=enabled
+InvocationID=0123456789abcdef0123456789abcdef
 
 LoadState=loaded
 ActiveState=active
 UnitFileState=enabled
+InvocationID=f23456789abcdef0123456789abcdef0
 
 NRestarts=17
 LoadState=loaded
 ActiveState=activating
 UnitFileState=enabled
+InvocationID=
 
 NRestarts=0
 LoadState=masked
@@ -168,7 +173,7 @@ def test_the_state_of_units_is_told_apart_in_their_order() -> None:
     units = Units().process(UNITS.splitlines())
     assert list(units) == UNITS.splitlines()[0].split()
     assert not units["nope.service"].exists
-    assert units["ssh.service"] == Unit("loaded", "active", "enabled")
+    assert units["ssh.service"] == Unit("loaded", "active", "enabled", waits=True)
     assert units["libvirtd.socket"] == Unit("loaded", "active", "enabled")
     assert units["libvirtd.service"] == Unit("loaded", "activating", "enabled", restarts=17)
     assert units["libvirtd.service"].running
@@ -221,6 +226,12 @@ def test_the_rules_of_ufw_are_told_by_an_old_one_too(
     )
     found = Rules().process(answer.stdout.splitlines())
     assert found == Ufw(installed=True, active=False, allowed=frozenset(allowed))
+
+
+def test_guests_are_told_from_none_and_from_no_answer() -> None:
+    assert Guests().process(["guest i-2-3-VM", "guest r-4-VM", "all"]) == ("i-2-3-VM", "r-4-VM")
+    assert Guests().process(["all"]) == ()
+    assert Guests().process(["guest i-2-3-VM"]) is None
 
 
 def test_the_state_of_services_without_systemd() -> None:
