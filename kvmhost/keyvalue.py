@@ -58,18 +58,62 @@ def _options(word: str) -> set[str]:
     return {word}
 
 
+_CONTROLS = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
+_UTF_16 = ("utf-16-be", "surrogatepass")
+
+
+def _as_property(present: str, wanted: str) -> str:
+    return present if _unescaped(present) == wanted else _escaped(wanted)
+
+
+def _unescaped(raw: str) -> str:
+    """Return the value that Java's Properties.load reads, which takes bytes for Latin-1."""
+    latin = raw.encode("utf-8", "surrogateescape").decode("latin-1")
+
+    def character(escape: re.Match[str]) -> str:
+        code, letter = escape.groups()
+        return chr(int(code, 16)) if code else _CONTROLS.get(letter, letter)
+
+    halves = re.sub(r"\\(?:u([0-9A-Fa-f]{4})|(.?))", character, latin)
+    return halves.encode(*_UTF_16).decode(*_UTF_16)
+
+
+def _escaped(value: str) -> str:
+    """Return a value as Properties.load has to read it, and everyone else as plainly as that goes.
+
+    Properties.store would put a backslash before each of `:=#!` too, which only Java takes away.
+    """
+    letters = {character: letter for letter, character in _CONTROLS.items()}
+
+    def escape(character: re.Match[str]) -> str:
+        found = character[0]
+        if found in "\\ ":
+            return f"\\{found}"
+        if found in letters:
+            return f"\\{letters[found]}"
+        halves = found.encode(*_UTF_16).hex().upper()
+        return "".join(f"\\u{halves[at : at + 4]}" for at in range(0, len(halves), 4))
+
+    return re.sub(r"^ |\\|[^ -~]", escape, value)
+
+
 SHELL = Style("=", exact=True)
 """Variables of a file that a shell or systemd reads, such as /etc/sysconfig/network."""
 ARGUMENTS = Style("=", exact=True, written=_with_arguments)
 """Such variables with arguments of libvirtd, of which others may have theirs too."""
-PROPERTIES = Style("=", exact=True)
-"""agent.properties: CloudStack's readers keep white space as part of key and value."""
+PROPERTIES = Style("=", exact=True, written=_as_property)
+"""agent.properties: CloudStack's readers keep white space as part of key and value.
+
+The agent writes it anew with Java's Properties.store, which escapes values; its scripts do not.
+"""
 LIBVIRT = Style(" = ", exact=False)
 """libvirt's configuration files (libvirtd.conf)."""
 
 
 def set_keys(text: str, values: Mapping[str, str | None], style: Style) -> str:
     """Return `text` with every key of `values` set; all other lines stay as they are.
+
+    values: each key's value, as it is to stand in the file; that of PROPERTIES is not escaped yet.
 
     A key that is set more than once is set alike each time, because readers differ in whether
     the first or the last one counts. A key that is not set yet goes below the comment that
@@ -83,7 +127,8 @@ def set_keys(text: str, values: Mapping[str, str | None], style: Style) -> str:
 
 
 def _set_key(lines: list[str], key: str, value: str | None, style: Style) -> list[str]:
-    active = re.compile(rf"\s*{re.escape(key)}\s*=\s*(.*?)\s*")
+    end = "" if style.exact else r"\s*"
+    active = re.compile(rf"\s*{re.escape(key)}\s*=\s*(.*?){end}")
     if any(active.fullmatch(line) for line in lines):
         return [
             _replacement(line, match[1], key, value, style)

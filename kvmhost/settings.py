@@ -293,7 +293,7 @@ class Agent(Concern):
     )
     agent_properties: Annotated[
         dict[StrictStr, StrictStr | StrictInt], AfterValidator(_property_names)
-    ] = Field(default_factory=dict, description="further lines of agent.properties")
+    ] = Field(default_factory=dict, description="further properties of agent.properties, by name")
 
     @model_validator(mode="after")
     def _cpu_is_consistent(self) -> "Agent":

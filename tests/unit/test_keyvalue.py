@@ -109,6 +109,61 @@ def test_a_text_that_says_it_all_is_left_to_the_byte(text: str) -> None:
     assert set_keys(text, {"a": "1"} if text.startswith("a") else {"b": None}, LIBVIRT) == text
 
 
+# captured from OpenJDK 17: a value, and what Properties.store makes of it
+STORED = {
+    "nfs://10.0.0.5:/export?x=1#y": r"nfs\://10.0.0.5\:/export?x\=1\#y",
+    "a:b=c#d!e": r"a\:b\=c\#d\!e",
+    "vmx avx -mmx": "vmx avx -mmx",
+    "  two blanks": r"\  two blanks",
+    "C:\\dir\\x": r"C\:\\dir\\x",
+    "\\u0041": r"\\u0041",
+    "tab\there": r"tab\there",
+    "line\nbreak\r\f": r"line\nbreak\r\f",
+    "\xfc\u20ac\x01~\x7f": r"\u00FC\u20AC\u0001~\u007F",
+    "\U0001f600": r"\uD83D\uDE00",
+    "blank: ": r"blank\: ",
+    "": "",
+}
+
+
+@pytest.mark.parametrize(("value", "stored"), STORED.items(), ids=STORED.values())
+def test_a_value_that_java_has_stored_is_the_value_that_was_asked_for(
+    value: str, stored: str
+) -> None:
+    text = f"#Mon Nov 23 10:00:00 UTC 2026\nguid=a\\:b\nkey={stored}\n"
+    assert set_keys(text, {"key": value}, PROPERTIES) == text
+    other = set_keys(text, {"key": f"{value}x"}, PROPERTIES)
+    assert other.splitlines()[:2] == text.splitlines()[:2]
+    assert other != text
+
+
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        ("nfs://10.0.0.5:/export?x=1#y", "key=nfs://10.0.0.5:/export?x=1#y"),
+        ("C:\\x", r"key=C:\\x"),
+        (" a", r"key=\ a"),
+        ("\xfc\n\U0001f600", r"key=\u00FC\n\uD83D\uDE00"),
+    ],
+)
+def test_a_new_value_is_as_plain_as_java_can_read_it(value: str, line: str) -> None:
+    text = set_keys("", {"key": value}, PROPERTIES)
+    assert text == f"{line}\n"
+    assert set_keys(text, {"key": value}, PROPERTIES) == text
+
+
+def test_a_value_in_another_encoding_than_java_reads_is_mended() -> None:
+    assert set_keys("key=\xfc\n", {"key": "\xfc"}, PROPERTIES) == "key=\\u00FC\n"
+    assert set_keys("key=\udcfc\n", {"key": "\xfc"}, PROPERTIES) == "key=\udcfc\n"
+
+
+@given(st.text())
+def test_any_value_is_one_line_that_stays(value: str) -> None:
+    text = set_keys("", {"key": value}, PROPERTIES)
+    assert text.count("\n") == 1
+    assert set_keys(text, {"key": value}, PROPERTIES) == text
+
+
 KEY = st.sampled_from(["host", "host.tags", "guest.cpu.mode", "port"])
 VALUE = st.none() | st.text(st.characters(codec="ascii", categories=["L", "N"]), max_size=5)
 LINE = st.one_of(
