@@ -137,7 +137,8 @@ class Platform(Concern):
     )
     openvswitch_packages: tuple[StrictStr, ...] = Field(
         default=(),
-        description="the packages of Open vSwitch; empty: the one named as its service",
+        description="the packages of Open vSwitch, or on EL a file of theirs; empty: the one named "
+        "as its service",
     )
     firewall_backend: Literal["ufw", "iptables", "firewalld", "unmanaged"] = Field(
         description="what holds the firewall's rules; unmanaged: the administrator opens the ports"

@@ -1,6 +1,7 @@
 """What facts make of what the programs on a host write."""
 
 import os
+import shutil
 import subprocess
 from dataclasses import replace
 from ipaddress import ip_address
@@ -44,7 +45,8 @@ public (active)
 # captured from rpm 4.18
 RPM = """\
 installed libvirt 9.0.0-1
-package qemu-kvm is not installed
+installed /usr/bin/ovs-vsctl 3.4.1-5.el9
+no package provides qemu-kvm
 """
 
 # captured from dpkg-query 1.21, then what it writes of a package that was removed
@@ -96,8 +98,44 @@ def test_the_zone_of_an_interface_is_read_as_it_is_now_and_as_it_is_kept() -> No
 
 
 def test_only_packages_that_are_there_are_installed() -> None:
-    assert Installed().process(RPM.splitlines()) == {"libvirt": "9.0.0-1"}
+    assert Installed().process(RPM.splitlines()) == {
+        "libvirt": "9.0.0-1",
+        "/usr/bin/ovs-vsctl": "3.4.1-5.el9",
+    }
     assert Installed().process(DPKG.splitlines()) == {"bash": "5.2.15-2+b8"}
+
+
+SPEC = """\
+Name: openvswitch3.4
+Version: 3.4.1
+Release: 5.el9
+Summary: x
+License: x
+BuildArch: noarch
+Provides: /usr/bin/ovs-vsctl, network-switch = 3
+%description
+%files
+"""
+
+
+@pytest.mark.skipif(not shutil.which("rpmbuild"), reason="there is no rpmbuild here")
+def test_a_package_that_provides_a_name_is_installed_by_that_name(tmp_path: Path) -> None:
+    (tmp_path / "x.spec").write_text(SPEC)
+    database = tmp_path / "rpm"
+    database.write_text(f'#!/bin/sh\nexec {shutil.which("rpm")} --dbpath {tmp_path}/db "$@"\n')
+    database.chmod(0o755)
+    here = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    names = ("openvswitch3.4", "/usr/bin/ovs-vsctl", "network-switch", "openvswitch", "/no/such")
+    for command in (
+        f"rpmbuild -bb --quiet --define '_topdir {tmp_path}/built' {tmp_path}/x.spec",
+        f"rpm --initdb && rpm -i --nodeps {tmp_path}/built/RPMS/noarch/*.rpm",
+        Installed().command("dnf", names),
+    ):
+        answer = subprocess.run(
+            ["sh", "-c", command], env=here, capture_output=True, text=True, check=True
+        )
+    found = Installed().process(answer.stdout.splitlines())
+    assert found == dict.fromkeys(names[:3], "3.4.1-5.el9")
 
 
 @pytest.mark.parametrize("manager", ["dnf", "yum"])
