@@ -7,6 +7,7 @@ of a run together and reports everything that is wrong with any of them at once.
 
 import difflib
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from ipaddress import IPv4Network
@@ -65,6 +66,16 @@ def _qualified_name(value: str) -> str:
 
 def _one_or_more(value: object) -> object:
     return (value,) if isinstance(value, str) else value
+
+
+def _arguments(value: str) -> str:
+    try:
+        words = shlex.split(value)
+    except ValueError:
+        words = []
+    if not words or "\n" in value:
+        raise PydanticCustomError("arguments", "one line of arguments, such as '\"--listen\"'")
+    return value
 
 
 def _property_names(value: dict[str, str | int]) -> dict[str, str | int]:
@@ -215,7 +226,7 @@ class Libvirt(Concern):
     libvirtd_arguments_file: AbsolutePath = Field(
         description="the file from which the unit reads the daemon's arguments"
     )
-    libvirtd_arguments: dict[StrictStr, StrictStr] = Field(
+    libvirtd_arguments: dict[StrictStr, Annotated[StrictStr, AfterValidator(_arguments)]] = Field(
         description="the variables of that file that make libvirtd listen"
     )
     libvirt_masked_units: tuple[Unit, ...] = Field(
