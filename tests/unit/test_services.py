@@ -4,6 +4,7 @@ The answers are those of systemctl 252 of a unit that ends by itself and has Res
 """
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from kvmhost.facts import systemd, sysvinit
 
+SHELLS = [shell for shell in ("sh", "dash", "bash") if shutil.which(shell)]
 UNIT = "libvirtd.service"
 UP = ("active", "running")
 WAITS = ("activating", "auto-restart")
@@ -53,11 +55,11 @@ def host(folder: Path, states: Iterable[State], age: int) -> dict[str, str]:
     return os.environ | {"PATH": f"{folder}:{os.environ['PATH']}"}
 
 
-def watched(folder: Path, states: Iterable[State], age: int = 0) -> str | None:
+def watched(folder: Path, states: Iterable[State], age: int = 0, shell: str = "sh") -> str | None:
     """Return what the host says of a unit that is up at first and has these states from then on."""
     command = systemd.Fall().command(UNIT, seconds=5)
     answer = subprocess.run(
-        ["sh", "-c", command],
+        [shell, "-c", command],
         env=host(folder, states, age),
         capture_output=True,
         text=True,
@@ -68,8 +70,9 @@ def watched(folder: Path, states: Iterable[State], age: int = 0) -> str | None:
     return systemd.Fall().process(answer.stdout.splitlines())
 
 
-def test_a_unit_that_stays_up_says_nothing(tmp_path: Path) -> None:
-    assert watched(tmp_path, [(*UP, 3)]) == ""
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_unit_that_stays_up_says_nothing(shell: str, tmp_path: Path) -> None:
+    assert watched(tmp_path, [(*UP, 3)], shell=shell) == ""
     assert (tmp_path / "slept").read_text().split() == ["1"] * 5
 
 
@@ -78,6 +81,7 @@ def test_one_that_has_been_up_for_long_is_not_waited_for(tmp_path: Path) -> None
     assert not (tmp_path / "slept").exists()
 
 
+@pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize(
     "states",
     [
@@ -90,9 +94,9 @@ def test_one_that_has_been_up_for_long_is_not_waited_for(tmp_path: Path) -> None
     ids=["counted", "waiting", "starting", "given up", "at once"],
 )
 def test_one_that_falls_says_its_state_and_its_last_lines(
-    states: list[State], tmp_path: Path
+    states: list[State], shell: str, tmp_path: Path
 ) -> None:
-    fall = watched(tmp_path, states)
+    fall = watched(tmp_path, states, shell=shell)
     assert fall
     first, *lines = fall.splitlines()
     active, sub, count = states[-1]
