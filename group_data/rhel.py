@@ -2,8 +2,8 @@
 
 EL 8 may keep its network scripts with network_backend = "ifcfg".
 
-Open vSwitch's packages have their version in their names, where CentOS's NFV SIG or Red Hat's Fast
-Datapath brings them: openvswitch_packages = ("openvswitch3.1",), and for EL 8's network scripts
+Where CentOS's NFV SIG or Red Hat's Fast Datapath brings Open vSwitch, the cluster names the version
+that is to be installed: openvswitch_packages = ("openvswitch3.4",), and for EL 8's network scripts
 ("openvswitch2.17", "network-scripts-openvswitch2.17").
 """
 
@@ -13,6 +13,9 @@ distribution = ("rhel", "centos", "rocky", "almalinux", "ol")
 releases = ("8", "9", "10")
 package_manager = "dnf"
 network_backend = "networkmanager"
+# Open vSwitch's packages have their version in their names, and none is called or provides
+# openvswitch (openvswitch3.4.spec); each has this file, and any that is installed will do
+openvswitch_packages = ("/usr/bin/ovs-vsctl",)
 # the distribution's own firewall; the guide's is "iptables", with the package iptables-services
 firewall_backend = "firewalld"
 

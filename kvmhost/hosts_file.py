@@ -4,7 +4,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-_LOCALHOST = "127.0.0.1"
+_LOCALHOST = ("127.0.0.1", "::1")
+_PLACEHOLDERS = ("{{fqdn}}", "{{hostname}}")
+"""What stands for the host's names in the text that cloud-init makes of /etc/hosts."""
 
 
 @dataclass(frozen=True)
@@ -20,18 +22,23 @@ class _Line:
 def name_host(text: str, address: IPv4Address, fqdn: str) -> str:
     """Return `text` with one line that gives the host its address, its full and its short name.
 
-    text: /etc/hosts as it is.
+    text: /etc/hosts as it is, or cloud-init's template of it.
     fqdn: the fully qualified name; its first label is the short name.
 
     The host's own lines, such as the installer's `127.0.1.1 kvm1.example.org kvm1` or one with an
-    address that it had before, become that one line, their further names included. A line that
-    has the host's names beside others, such as localhost, loses them. The rest stays as it is.
+    address that it had before, become that one line, what else they name included. A line that
+    has the host's names beside others, such as localhost or a name for storage, loses them. Where
+    they lead to an IPv6 address they stay, below that one line: the resolver takes the full name
+    from the first line that has the name it looks for. The rest stays as it is.
     """
     names = (fqdn, fqdn.partition(".")[0])
     lines = [_parsed(line) for line in text.split("\n")]
     own = [line for line in lines if _is_own(line, str(address), names)]
     entry = _own_text(own, str(address), names)
-    at = lines.index(own[0]) if own else _after_loopback(lines)
+    at = min(
+        (i for i, line in enumerate(lines) if line in own or _misleads(line, names)),
+        default=_after_loopback(lines),
+    )
     kept = [*_kept(lines[:at], own, names), entry, *_kept(lines[at:], own, names)]
     changed = "\n".join(kept)
     return changed if changed == text or changed.endswith("\n") else f"{changed}\n"
@@ -47,17 +54,27 @@ def _is_own(line: _Line, address: str, names: tuple[str, ...]) -> bool:
     """Whether a line is about this host, so that all its names are the host's."""
     if line.address == address:
         return True
-    return (
-        ":" not in line.address
-        and line.address != _LOCALHOST
-        and "localhost" not in line.names
-        and _known(line.names[:1], names) != ()
-    )
+    if ":" in line.address or line.address in _LOCALHOST or "localhost" in line.names:
+        return False
+    known = _known(line.names, names)
+    if line.address.startswith("127."):
+        return known[:1] == line.names[:1] != ()
+    return known == line.names != ()
+
+
+def _leads_by_ipv6(line: _Line) -> bool:
+    """Whether the names of a line lead to an IPv6 address that others can reach."""
+    return ":" in line.address and line.address not in _LOCALHOST
+
+
+def _misleads(line: _Line, names: tuple[str, ...]) -> bool:
+    """Whether the resolver would take another full name of the host from a line that stays."""
+    return _leads_by_ipv6(line) and line.names[:1] != names[:1] and _known(line.names, names) != ()
 
 
 def _known(some: Iterable[str], names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return those of some names that are among `names`; case does not matter in names."""
-    lower = {name.lower() for name in names}
+    """Return those of some names that are the host's; case does not matter in names."""
+    lower = {name.lower() for name in (*names, *_PLACEHOLDERS)}
     return tuple(name for name in some if name.lower() in lower)
 
 
@@ -88,7 +105,7 @@ def _kept(lines: list[_Line], own: list[_Line], names: tuple[str, ...]) -> Itera
     for line in lines:
         if line in own:
             continue
-        others = _without(line.names, names)
+        others = line.names if _leads_by_ipv6(line) else _without(line.names, names)
         if others == line.names:
             yield line.text
         elif others:

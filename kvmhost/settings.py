@@ -7,6 +7,7 @@ of a run together and reports everything that is wrong with any of them at once.
 
 import difflib
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from ipaddress import IPv4Network
@@ -72,6 +73,16 @@ def _qualified_name(value: str) -> str:
 
 def _one_or_more(value: object) -> object:
     return (value,) if isinstance(value, str) else value
+
+
+def _arguments(value: str) -> str:
+    try:
+        words = shlex.split(value)
+    except ValueError:
+        words = []
+    if not words or "\n" in value:
+        raise PydanticCustomError("arguments", "one line of arguments, such as '\"--listen\"'")
+    return value
 
 
 def _property_names(value: dict[str, str | int]) -> dict[str, str | int]:
@@ -144,7 +155,8 @@ class Platform(Concern):
     )
     openvswitch_packages: tuple[StrictStr, ...] = Field(
         default=(),
-        description="the packages of Open vSwitch; empty: the one named as its service",
+        description="the packages of Open vSwitch, or on EL a file of theirs; empty: the one named "
+        "as its service",
     )
     firewall_backend: Literal["ufw", "iptables", "firewalld", "unmanaged"] = Field(
         description="what holds the firewall's rules; unmanaged: the administrator opens the ports"
@@ -172,7 +184,9 @@ class Preparation(Concern):
         description="a name that the host must resolve and reach; None: not checked",
     )
     apply_updates: StrictBool = Field(
-        default=False, description="whether the distribution's latest updates are installed first"
+        default=False,
+        description="whether the distribution's latest updates are installed first; "
+        "packages restart their own services, whether or not guests run",
     )
 
 
@@ -219,7 +233,7 @@ class Libvirt(Concern):
     libvirtd_arguments_file: AbsolutePath = Field(
         description="the file from which the unit reads the daemon's arguments"
     )
-    libvirtd_arguments: dict[StrictStr, StrictStr] = Field(
+    libvirtd_arguments: dict[StrictStr, Annotated[StrictStr, AfterValidator(_arguments)]] = Field(
         description="the variables of that file that make libvirtd listen"
     )
     libvirt_masked_units: tuple[Unit, ...] = Field(
@@ -298,7 +312,7 @@ class Agent(Concern):
     )
     agent_properties: Annotated[
         dict[StrictStr, StrictStr | StrictInt], AfterValidator(_property_names)
-    ] = Field(default_factory=dict, description="further lines of agent.properties")
+    ] = Field(default_factory=dict, description="further properties of agent.properties, by name")
 
     @model_validator(mode="after")
     def _cpu_is_consistent(self) -> "Agent":
@@ -412,7 +426,7 @@ class Bridging(Concern):
 
 
 class Guard(Concern):
-    """How a change of the network is guarded (see `files/network-guard`)."""
+    """How a change of the network is guarded (see `files/network-guard`), and running guests."""
 
     network_confirm_timeout: StrictInt = Field(
         default=60,
@@ -422,6 +436,11 @@ class Guard(Concern):
     )
     network_change_with_guests: StrictBool = Field(
         default=False, description="whether the network may change while guests run"
+    )
+    restart_with_guests: StrictBool = Field(
+        default=False,
+        description="whether libvirtd and the agent may be restarted while guests run; else that "
+        "waits until none does, and each run says what waits",
     )
 
 

@@ -54,8 +54,9 @@ def cloudstack_agent() -> None:
         name="Enable the agent; CloudStack starts it when it adds the host",
         service="cloudstack-agent",
         platform=settings.platform,
-        running=False,
+        running=added,
         restart_after=(properties,),
+        with_guests=settings.guard.restart_with_guests,
     )
 
 

@@ -5,7 +5,7 @@ from pyinfra.api import deploy
 
 from kvmhost import inventory
 from kvmhost.facts.cloudstack import AddedHost
-from kvmhost.keyvalue import LIBVIRT, SHELL
+from kvmhost.keyvalue import ARGUMENTS, LIBVIRT
 from kvmhost.operations import files, packages, services, systemd
 from kvmhost.operations import libvirt as hypervisor
 
@@ -44,7 +44,7 @@ def libvirt() -> None:
         name="Start libvirtd with --listen",
         path=settings.libvirt.libvirtd_arguments_file,
         values=settings.libvirt.libvirtd_arguments,
-        style=SHELL,
+        style=ARGUMENTS,
     )
     if settings.libvirt.libvirt_remote_mode:
         files.keys(
@@ -59,6 +59,7 @@ def libvirt() -> None:
             systemd.mask(
                 name="Mask the units that would listen or run in libvirtd's place",
                 units=settings.libvirt.libvirt_masked_units,
+                with_guests=settings.guard.restart_with_guests,
             )
         ]
     services.enabled(
@@ -66,4 +67,5 @@ def libvirt() -> None:
         service=settings.libvirt.libvirt_service,
         platform=settings.platform,
         restart_after=tuple(changes),
+        with_guests=settings.guard.restart_with_guests,
     )

@@ -21,6 +21,9 @@ class Hostname:
     `kernel` is the name that runs, `qualified` what `hostname --fqdn` returns ("": nothing).
     `static_path` is the file that the host reads its name from at boot, `HOSTNAME` or
     `SYSCONFIG`. `static_file` and `hosts_file` are the texts of that file and of /etc/hosts.
+    `template_path` is the template from which cloud-init, where its configuration or the data of
+    the instance say `manage_etc_hosts`, makes /etc/hosts at each boot, and `template_file` its text
+    ("": there is none).
     """
 
     kernel: str
@@ -28,6 +31,8 @@ class Hostname:
     static_path: str
     static_file: str
     hosts_file: str
+    template_path: str = ""
+    template_file: str = ""
 
 
 class Names(FactBase[Hostname | None]):
@@ -45,7 +50,11 @@ class Names(FactBase[Hostname | None]):
             f"else file={HOSTNAME}; fi; "
             "echo static_path=$file; "
             "echo static_file=$(base64 -w0 $file 2>/dev/null); "
-            "echo hosts_file=$(base64 -w0 /etc/hosts 2>/dev/null)"
+            "echo hosts_file=$(base64 -w0 /etc/hosts 2>/dev/null); "
+            "if [ -e /etc/redhat-release ]; then family=redhat; else family=debian; fi; "
+            "template=/etc/cloud/templates/hosts.$family.tmpl; "
+            "echo template_path=$template; "
+            "echo template_file=$(base64 -w0 $template 2>/dev/null)"
         )
 
     @override
@@ -57,6 +66,8 @@ class Names(FactBase[Hostname | None]):
             said["static_path"],
             _decoded(said["static_file"]),
             _decoded(said["hosts_file"]),
+            said.get("template_path", ""),
+            _decoded(said.get("template_file", "")),
         )
 
 

@@ -36,6 +36,27 @@ class Versions(FactBase[Hypervisor | None]):
         return Hypervisor(versions.get("libvirt"), versions.get("qemu"))
 
 
+GUESTS_COMMAND = (
+    "for guest in /var/run/libvirt/qemu/*.xml; do "
+    '[ -f "$guest" ] && echo "guest $(basename "$guest" .xml)"; done'
+)
+"""Prints libvirt's record of each running guest; it is there even while libvirtd is not."""
+
+
+class Guests(FactBase[tuple[str, ...] | None]):
+    """The names of the guests that run here; None when the host did not answer."""
+
+    @override
+    def command(self) -> str:
+        return f"{GUESTS_COMMAND}; echo all"
+
+    @override
+    def process(self, output: list[str]) -> tuple[str, ...] | None:
+        if output[-1] != "all":
+            return None
+        return tuple(line.removeprefix("guest ") for line in output[:-1])
+
+
 class CpuModels(FactBase[frozenset[str]]):
     """The CPU models that this host's libvirt knows; empty when libvirt does not answer."""
 

@@ -9,6 +9,7 @@ from typing import Any
 from pyinfra.api import FactBase
 from typing_extensions import override
 
+from kvmhost.facts.libvirt import GUESTS_COMMAND
 from kvmhost.network.change import GUARD, Present
 from kvmhost.network.interfaces import Address
 from kvmhost.network.observed import ADDRESSES_COMMAND, ROUTES6_COMMAND, ROUTES_COMMAND
@@ -40,9 +41,7 @@ class Network(FactBase[Present | None]):
                 'if [ -e "$file" ]; then grep -E "^(nameserver|search|domain)[[:space:]]" "$file" '
                 '| sed "s/^/resolver /"; break; fi; done',
                 f"if [ -e {GUARD}/armed ]; then echo unconfirmed; fi",
-                # libvirt's record of each running guest; it is there even while libvirtd is not
-                "for guest in /run/libvirt/qemu/*.xml; do "
-                '[ -f "$guest" ] && echo "guest $(basename "$guest" .xml)"; done; true',
+                f"{GUESTS_COMMAND}; true",
             ]
         )
 

@@ -8,17 +8,21 @@ from pyinfra.api import FactBase
 from typing_extensions import override
 
 _DPKG = r"dpkg-query -W -f='${Status} ${Package} ${Version}\n' %s 2>/dev/null || true"
-_RPM = r"rpm -q --qf 'installed %%{NAME} %%{VERSION}-%%{RELEASE}\n' %s 2>/dev/null || true"
+_RPM = (
+    "for name in %s; do "
+    r'rpm -q --whatprovides --qf "installed $name %%{VERSION}-%%{RELEASE}\n" "$name" 2>/dev/null; '
+    "done; true"
+)
 _QUERIES = {"apt": _DPKG, "dnf": _RPM, "yum": _RPM}
 
 
 class Installed(FactBase[dict[str, str]]):
     """The versions of those of the named packages that are installed, by name.
 
-    One query of the package database; no repository is asked.
+    The package database is queried; no repository is asked.
 
     + manager: the program that installs packages: apt, dnf or yum
-    + packages: names
+    + packages: names; for dnf and yum what an installed package provides, or a file of it, too
     """
 
     @override

@@ -1,8 +1,9 @@
-"""The state of systemd's units."""
+"""The state of systemd's units, and whether one stays up."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from shlex import join
+from itertools import groupby
+from shlex import join, quote
 
 from pyinfra.api import FactBase
 from typing_extensions import override
@@ -10,11 +11,17 @@ from typing_extensions import override
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit's LoadState, ActiveState and UnitFileState, as `systemctl show` gives them."""
+    """A unit's LoadState, ActiveState and UnitFileState, as `systemctl show` gives them.
+
+    `restarts` is NRestarts: how often systemd has restarted a service that ended by itself, since
+    somebody started it. `waits` says that a restart was put off, and that there was none since.
+    """
 
     load: str
     active: str
     enabled: str
+    restarts: int = 0
+    waits: bool = False
 
     @property
     def exists(self) -> bool:
@@ -27,12 +34,22 @@ class Unit:
         return self.load == "masked"
 
     @property
+    def up(self) -> bool:
+        """Whether the unit is up; one that waits to be restarted is not."""
+        return self.active in ("active", "reloading")
+
+    @property
     def running(self) -> bool:
-        """Whether the unit runs, or is about to."""
-        return self.active in ("active", "activating", "reloading")
+        """Whether the unit is up, or is about to be."""
+        return self.up or self.active == "activating"
 
 
-_SHOWN = ("LoadState", "ActiveState", "UnitFileState")
+PUT_OFF = "/run/cloudstack-restarts"
+"""The file with the InvocationID (systemd.exec(5)) of each unit whose restart was put off.
+
+Whoever restarts the unit gives it another; a boot empties /run.
+"""
+_SHOWN = ("LoadState", "ActiveState", "UnitFileState", "NRestarts", "InvocationID")
 
 
 class Units(FactBase[dict[str, Unit]]):
@@ -44,18 +61,83 @@ class Units(FactBase[dict[str, Unit]]):
     @override
     def command(self, units: Iterable[str]) -> str:
         # an alias is shown under its real name, but in its place
-        return f"echo {join(units)}; systemctl show -p {','.join(_SHOWN)} {join(units)}"
+        return (
+            f"echo {join(units)}; echo $(cat {PUT_OFF} 2>/dev/null); "
+            f"systemctl show -p {','.join(_SHOWN)} {join(units)}"
+        )
 
     @override
     def process(self, output: list[str]) -> dict[str, Unit]:
-        names, *lines = output
-        shown = [line.partition("=")[::2] for line in lines if line]
-        size = len(_SHOWN)
-        blocks = (dict(shown[at : at + size]) for at in range(0, len(shown), size))
-        units = zip(names.split(), blocks, strict=False)
-        return {name: Unit(*(block.get(key, "") for key in _SHOWN)) for name, block in units}
+        names, put_off, *lines = output
+        # an empty line comes between units; only services have NRestarts
+        blocks = [dict(map(_pair, lines)) for shown, lines in groupby(lines, bool) if shown]
+        return {
+            name: Unit(
+                block.get("LoadState", ""),
+                block.get("ActiveState", ""),
+                block.get("UnitFileState", ""),
+                int(block.get("NRestarts") or 0),
+                block.get("InvocationID") in put_off.split(),
+            )
+            for name, block in zip(names.split(), blocks, strict=False)
+        }
 
     @override
     @staticmethod
     def default() -> dict[str, Unit]:
         return {}
+
+
+def _pair(line: str) -> tuple[str, str]:
+    key, _, value = line.partition("=")
+    return key, value
+
+
+_STAYS_UP = """(
+show() {{ systemctl show -p "$1" --value {unit}; }}
+state() {{ systemctl show -p ActiveState,SubState,NRestarts {unit} | tr '\\n' ' '; }}
+age() {{
+    read -r now _ </proc/uptime
+    echo $((${{now%.*}} - $(show ActiveEnterTimestampMonotonic) / 1000000))
+}}
+restarts=$(show NRestarts) look=0
+while case $(show ActiveState) in (active | reloading) ;; (*) false ;; esac &&
+    [ "$(show NRestarts)" = "$restarts" ]
+do
+    look=$((look + 1))
+    [ $look -le {seconds} ] && [ "$(age)" -lt {seconds} ] || exit 0
+    sleep 1
+done
+echo "{unit} does not stay up: $(state)- its last lines:"
+journalctl --quiet --no-pager --lines 10 --unit {unit}
+exit 1
+)"""
+
+
+def stays_up(unit: str, seconds: int) -> str:
+    """Return the shell command that succeeds when a unit has been up for so long.
+
+    It fails as soon as the unit is seen to be down, or systemd to have restarted it, and prints
+    the state and the last lines of the journal. A slow machine is never refused for being slow: to
+    look for too short a time only leaves a crash to the next run, which finds it counted.
+
+    unit: its name with its suffix.
+    seconds: how long it has to be up, the time included that it has been up already.
+    """
+    return _STAYS_UP.format(unit=quote(unit), seconds=seconds)
+
+
+class Fall(FactBase[str | None]):
+    """What a unit that is up says of not staying so, "" if it stays; None without an answer.
+
+    + unit: its name with its suffix
+    + seconds: how long it has to be up, the time included that it has been up already
+    """
+
+    @override
+    def command(self, unit: str, seconds: int) -> str:
+        return f'if said=${stays_up(unit, seconds)}; then echo up; else echo "$said"; fi'
+
+    @override
+    def process(self, output: list[str]) -> str:
+        return "" if output == ["up"] else "\n".join(output)

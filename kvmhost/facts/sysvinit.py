@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from shlex import join
+from shlex import join, quote
 
 from pyinfra.api import FactBase
 from typing_extensions import override
@@ -55,3 +55,32 @@ class Services(FactBase[dict[str, Service]]):
     @staticmethod
     def default() -> dict[str, Service]:
         return {}
+
+
+_STAYS_UP = """(
+state() {{
+    if [ -e /etc/init/{service}.conf ]; then status {service} | grep start/running
+    else service {service} status >/dev/null && echo running; fi
+}}
+begun=$(state) look=0
+while [ -n "$begun" ] && [ "$(state)" = "$begun" ]; do
+    look=$((look + 1))
+    [ $look -le {seconds} ] || exit 0
+    sleep 1
+done
+echo "{service} does not stay up; its last lines:"
+grep -hs {service} /var/log/messages /var/log/syslog | tail -n 10
+exit 1
+)"""
+
+
+def stays_up(service: str, seconds: int) -> str:
+    """Return the shell command that succeeds when a service stays up for so long.
+
+    Else it prints the last lines that the system's log has of it, and fails. Upstart starts a job
+    again that has ended, and the number of its process is another then.
+
+    service: its name.
+    seconds: how long it is looked at.
+    """
+    return _STAYS_UP.format(service=quote(service), seconds=seconds)

@@ -18,6 +18,7 @@ def qualified(fqdn: str, address: IPv4Address) -> Commands:
     """
     Have `hostname --fqdn` return a name, and the name lead to an address, through /etc/hosts.
 
+    Where cloud-init could make that file at a boot, its template leads there too.
     The kernel's name becomes the first label (hostname(5)), unless it is the whole name already.
 
     + fqdn: the fully qualified name
@@ -32,9 +33,13 @@ def qualified(fqdn: str, address: IPv4Address) -> Commands:
 
 
 def _changes(present: Hostname, fqdn: str, address: IPv4Address) -> Commands:
-    hosts_file = name_host(present.hosts_file, address, fqdn)
-    if hosts_file != present.hosts_file:
-        yield from files.write("/etc/hosts", present.hosts_file, hosts_file, "644")
+    for path, text in (
+        ("/etc/hosts", present.hosts_file),
+        (present.template_path, present.template_file),
+    ):
+        named = name_host(text, address, fqdn)
+        if named != text and (text or path == "/etc/hosts"):
+            yield from files.write(path, text, named, "644")
     name = fqdn if present.kernel == fqdn else fqdn.partition(".")[0]
     static_file = naming(present, name)
     if static_file != present.static_file:

@@ -43,7 +43,7 @@ def installed(packages: tuple[str, ...], platform: Platform) -> Commands:
     """
     Have packages installed, of whatever version; the package lists are renewed only when needed.
 
-    + packages: names
+    + packages: names; for dnf and yum what a package provides, or a file of it, too
     + platform: the host's package manager, and how long to wait for it
     """
     present = host.get_fact(Installed, manager=platform.package_manager, packages=packages)

@@ -29,22 +29,31 @@ def enabled(
     platform: Platform,
     running: bool = True,
     restart_after: tuple[OperationMeta, ...] = (),
+    with_guests: bool = True,
 ) -> Commands:
     """
     Have a service enabled, and running with its present configuration.
 
-    Unlike a restart with `_if`, a dry run can tell whether this one will restart the service.
+    Up is not enough: it has to stay so, else the host fails with the service's last lines in its
+    log. Unlike a restart with `_if`, a dry run can tell whether this one will restart the service.
 
     + service: its name, without systemd's suffix
     + platform: the host's service manager
-    + running: whether it is started; a service that runs is restarted in either case
+    + running: whether it is started and has to stay up; one that runs is restarted in either case
     + restart_after: operations whose changes the service has to read
+    + with_guests: whether it is restarted while guests run; else that is put off, and said
     """
     if platform.service_manager == "systemd":
         yield from systemd.service._inner(
-            unit=f"{service}.service", running=running, restart_after=restart_after
+            unit=f"{service}.service",
+            running=running,
+            restart_after=restart_after,
+            with_guests=with_guests,
         )
     else:
         yield from sysvinit.service._inner(
-            service=service, running=running, restart_after=restart_after
+            service=service,
+            running=running,
+            restart_after=restart_after,
+            with_guests=with_guests,
         )

@@ -6,9 +6,10 @@ from pyinfra import host
 from pyinfra.api import StringCommand, operation
 from pyinfra.api.operation import OperationMeta
 
-from kvmhost.facts.sysvinit import Service, Services
+from kvmhost.facts.sysvinit import Service, Services, stays_up
+from kvmhost.operations import guests
 from kvmhost.operations.commands import Commands
-from kvmhost.operations.systemd import will_restart
+from kvmhost.operations.systemd import SETTLED, will_restart
 
 _ENABLE = (
     "if command -v chkconfig >/dev/null; then chkconfig {0} on; else update-rc.d {0} enable; fi"
@@ -37,20 +38,30 @@ def disable(services: tuple[str, ...]) -> Commands:
 
 @operation()
 def service(
-    service: str, running: bool = True, restart_after: tuple[OperationMeta, ...] = ()
+    service: str,
+    running: bool = True,
+    restart_after: tuple[OperationMeta, ...] = (),
+    with_guests: bool = True,
 ) -> Commands:
     """
     Have a service enabled, and running with its present configuration.
 
     + service: its name
-    + running: whether it is started; a service that runs is restarted in either case
+    + running: whether it is started and has to stay up; one that runs is restarted in either case
     + restart_after: operations whose changes the service has to read
+    + with_guests: whether it is restarted while guests run; else that is left to the administrator,
+      and this run says so
     """
     present = host.get_fact(Services, services=(service,)).get(service, Service())
     if not present.enabled:
         yield StringCommand(_ENABLE.format(quote(service)))
-    if present.running:
-        if will_restart(restart_after):
-            yield StringCommand(f"service {quote(service)} restart")
-    elif running:
-        yield StringCommand(f"service {quote(service)} start")
+    verb = None
+    if not present.running:
+        verb = "start" if running else None
+    elif will_restart(restart_after) and (
+        yield from guests.allow(f"To restart {service}", with_guests)
+    ):
+        verb = "restart"
+    if verb:
+        watch = f" && {stays_up(service, SETTLED)} >&2" if running else ""
+        yield StringCommand(f"service {quote(service)} {verb}{watch}")

@@ -1,4 +1,4 @@
-"""cloud-init, as its package has it, and the network's files on later boots."""
+"""cloud-init, as its package has it, and what it makes of the host's files on later boots."""
 
 from collections.abc import Callable, Iterator
 
@@ -64,3 +64,18 @@ def test_cloud_init_leaves_the_network_alone_from_now_on(host: Node, deploy: Dep
     # somebody else's file that says it is theirs to keep
     host.run(f"printf '# ours\\nnetwork:\\n  config: disabled\\n' > {FILE}")
     assert run(deploy, host).changed == {}
+
+
+def test_the_hosts_name_outlives_a_boot_where_cloud_init_makes_etc_hosts(
+    host: Node, deploy: Deploy
+) -> None:
+    host.run(INSTALL, timeout=600)
+    host.run(f"{SEED}echo 'manage_etc_hosts: true' > /etc/cloud/cloud.cfg.d/91-hosts.cfg")
+    boot_as(host, "one")
+    how = ("-y", "--json", "--limit", host.name)
+    assert not deploy(*how, target="tasks.preflight.preflight").failed
+    host.run("cloud-init single --name update_etc_hosts --frequency always")
+    assert "manage_etc_hosts" in host.run("cat /etc/hosts").stdout  # the template says so
+    found = host.run(f"hostname --fqdn; getent ahostsv4 {host.name} | sed 's/ .*//;q'").stdout
+    assert found.split() == [host.name, host.address.partition("/")[0]]
+    assert deploy(*how, target="tasks.preflight.preflight").changed == {}

@@ -1,6 +1,7 @@
 """Hosts that fail alone, and complete when they are mended."""
 
 from collections.abc import Callable
+from shlex import quote
 
 from tests.lab import guide, lab
 from tests.lab.fleet import DEADLINE, Fleet, Node, wait_until
@@ -45,6 +46,38 @@ def test_each_fails_alone_with_its_reason_and_completes_when_mended(
     assert mended.status == 0, mended.output
     assert not mended.failed
     assert {host.name: guide.undone(host) for host in hosts} == {host.name: () for host in hosts}
+
+
+FALLING = """\
+[Unit]
+StartLimitIntervalSec=0
+[Service]
+Type=simple
+ExecStart=
+ExecStart=/bin/sh -c 'echo the clock has fallen; exit 1'
+Restart=always
+RestartSec=1
+"""
+DROP_IN = "/etc/systemd/system/chrony.service.d/falling.conf"
+
+
+def test_a_service_that_falls_again_and_again_fails_its_host_with_its_last_lines(
+    fleet: Fleet, deploy: Deploy
+) -> None:
+    host = next(each for each in fleet.hosts if each.distribution == "debian")
+    how = ("-y", "--json", "--limit", host.name)
+    host.run(f"mkdir -p {DROP_IN.rpartition('/')[0]}")
+    host.run(f"printf %s {quote(FALLING)} >{DROP_IN}; systemctl daemon-reload")
+    host.run("systemctl restart chrony", check=False)
+    try:
+        fallen = deploy(*how, target="tasks.ntp.ntp")
+        assert fallen.failed == {"NTP | Run the time service": [host.name]}
+        assert "chrony.service does not stay up" in fallen.output
+        assert "the clock has fallen" in fallen.output
+    finally:
+        host.run(f"rm {DROP_IN}; systemctl daemon-reload")
+    assert not deploy(*how, target="tasks.ntp.ntp").failed
+    assert host.run("systemctl is-active chrony").stdout.strip() == "active"
 
 
 def test_a_full_file_system_leaves_the_file_as_it_was(fleet: Fleet, deploy: Deploy) -> None:

@@ -570,6 +570,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
 COMMON: dict[str, Any] = {
     "-e /etc/cloudstack/agent/agent.properties": text("guid=\n"),
     "command -v curl": "/usr/bin/curl",
+    "/var/run/libvirt/qemu": "all",
     f"-e {NO_BRIDGE}": "absent",
     "/sys/module/bridge": "loaded",
 }

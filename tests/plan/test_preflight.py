@@ -205,6 +205,20 @@ def test_only_the_host_without_its_name_is_changed(tmp_path: Path) -> None:
     assert "simulating command on @fake/kvm1: hostname kvm1" in finished.output
 
 
+def test_cloud_inits_template_of_etc_hosts_is_told_too(tmp_path: Path) -> None:
+    template = {"template_path": "/etc/cloud/templates/hosts.debian.tmpl"}
+    hosts = fakes(2)
+    for number, text in (
+        (1, "127.0.1.1 {{fqdn}} {{hostname}}"),
+        (2, "192.168.42.2 kvm2.lab.example.org kvm2"),
+    ):
+        answer(hosts, number, NAMES, names(number, **template, template_file=f"{text}\n"))
+    finished = run(tmp_path, hosts, PREFLIGHT, "--dry", "--diff", "--json")
+    assert finished.planned == {SET_NAME: ["@fake/kvm1"]}
+    assert "Will modify /etc/cloud/templates/hosts.debian.tmpl" in finished.output
+    assert "+ 192.168.42.1 kvm1.lab.example.org kvm1" in finished.output
+
+
 def test_a_host_whose_names_cannot_be_read_fails_alone(tmp_path: Path) -> None:
     hosts = fakes(2)
     answer(hosts, 2, NAMES, {"success": False, "stderr": "Connection reset by peer"})

@@ -40,7 +40,11 @@ def test_each_release_of_el_has_its_own_package_of_the_network_scripts(
 
 def test_open_vswitchs_packages_may_have_their_version_in_their_names() -> None:
     assert "openvswitch-switch" in packages(network(**OPENVSWITCH), "debian", "ifupdown")
-    assert packages(network(**OPENVSWITCH), "rhel", "ifcfg") == ("openvswitch", "network-scripts")
+    assert packages(network(**OPENVSWITCH), "rhel", "ifcfg") == (
+        "/usr/bin/ovs-vsctl",
+        "network-scripts",
+    )
+    assert "openvswitch" in packages(network(**OPENVSWITCH), "rhel_6", "ifcfg")
     names = ("openvswitch2.17", "network-scripts-openvswitch2.17")
     given = platform("rhel", network_backend="ifcfg", openvswitch_packages=names)
     assert bridges_ovs.needed(network(**OPENVSWITCH), given) == (*names, "network-scripts")

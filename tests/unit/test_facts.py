@@ -1,6 +1,7 @@
 """What facts make of what the programs on a host write."""
 
 import os
+import shutil
 import subprocess
 from dataclasses import replace
 from ipaddress import ip_address
@@ -10,6 +11,7 @@ import pytest
 
 from kvmhost.facts.cloudinit import Configuration, Told
 from kvmhost.facts.firewalld import Firewalld, InterfaceZone, Zone
+from kvmhost.facts.libvirt import Guests
 from kvmhost.facts.network import Network
 from kvmhost.facts.packages import Installed, Updates
 from kvmhost.facts.selinux import Selinux, Status
@@ -43,7 +45,8 @@ public (active)
 # captured from rpm 4.18
 RPM = """\
 installed libvirt 9.0.0-1
-package qemu-kvm is not installed
+installed /usr/bin/ovs-vsctl 3.4.1-5.el9
+no package provides qemu-kvm
 """
 
 # captured from dpkg-query 1.21, then what it writes of a package that was removed
@@ -95,8 +98,44 @@ def test_the_zone_of_an_interface_is_read_as_it_is_now_and_as_it_is_kept() -> No
 
 
 def test_only_packages_that_are_there_are_installed() -> None:
-    assert Installed().process(RPM.splitlines()) == {"libvirt": "9.0.0-1"}
+    assert Installed().process(RPM.splitlines()) == {
+        "libvirt": "9.0.0-1",
+        "/usr/bin/ovs-vsctl": "3.4.1-5.el9",
+    }
     assert Installed().process(DPKG.splitlines()) == {"bash": "5.2.15-2+b8"}
+
+
+SPEC = """\
+Name: openvswitch3.4
+Version: 3.4.1
+Release: 5.el9
+Summary: x
+License: x
+BuildArch: noarch
+Provides: /usr/bin/ovs-vsctl, network-switch = 3
+%description
+%files
+"""
+
+
+@pytest.mark.skipif(not shutil.which("rpmbuild"), reason="there is no rpmbuild here")
+def test_a_package_that_provides_a_name_is_installed_by_that_name(tmp_path: Path) -> None:
+    (tmp_path / "x.spec").write_text(SPEC)
+    database = tmp_path / "rpm"
+    database.write_text(f'#!/bin/sh\nexec {shutil.which("rpm")} --dbpath {tmp_path}/db "$@"\n')
+    database.chmod(0o755)
+    here = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    names = ("openvswitch3.4", "/usr/bin/ovs-vsctl", "network-switch", "openvswitch", "/no/such")
+    for command in (
+        f"rpmbuild -bb --quiet --define '_topdir {tmp_path}/built' {tmp_path}/x.spec",
+        f"rpm --initdb && rpm -i --nodeps {tmp_path}/built/RPMS/noarch/*.rpm",
+        Installed().command("dnf", names),
+    ):
+        answer = subprocess.run(
+            ["sh", "-c", command], env=here, capture_output=True, text=True, check=True
+        )
+    found = Installed().process(answer.stdout.splitlines())
+    assert found == dict.fromkeys(names[:3], "3.4.1-5.el9")
 
 
 @pytest.mark.parametrize("manager", ["dnf", "yum"])
@@ -135,17 +174,33 @@ def test_updates_are_told_from_none_and_from_no_answer(
         assert Updates().process(answer.stdout.splitlines()).packages == packages
 
 
-# captured from systemctl 252
+# in the form of systemctl 252; only services have NRestarts
 UNITS = """\
-nope.service ssh.service chronyd.service
+nope.service ssh.service libvirtd.socket libvirtd.service chronyd.service
+0123456789abcdef0123456789abcdef
+NRestarts=0
 LoadState=not-found
 ActiveState=inactive
 UnitFileState=
 
+NRestarts=0
 LoadState=loaded
 ActiveState=active
 UnitFileState=enabled
+InvocationID=0123456789abcdef0123456789abcdef
 
+LoadState=loaded
+ActiveState=active
+UnitFileState=enabled
+InvocationID=f23456789abcdef0123456789abcdef0
+
+NRestarts=17
+LoadState=loaded
+ActiveState=activating
+UnitFileState=enabled
+InvocationID=
+
+NRestarts=0
 LoadState=masked
 ActiveState=inactive
 UnitFileState=masked
@@ -154,9 +209,13 @@ UnitFileState=masked
 
 def test_the_state_of_units_is_told_apart_in_their_order() -> None:
     units = Units().process(UNITS.splitlines())
-    assert list(units) == ["nope.service", "ssh.service", "chronyd.service"]
+    assert list(units) == UNITS.splitlines()[0].split()
     assert not units["nope.service"].exists
-    assert units["ssh.service"] == Unit("loaded", "active", "enabled")
+    assert units["ssh.service"] == Unit("loaded", "active", "enabled", waits=True)
+    assert units["libvirtd.socket"] == Unit("loaded", "active", "enabled")
+    assert units["libvirtd.service"] == Unit("loaded", "activating", "enabled", restarts=17)
+    assert units["libvirtd.service"].running
+    assert not units["libvirtd.service"].up
     assert units["chronyd.service"].masked
 
 
@@ -205,6 +264,12 @@ def test_the_rules_of_ufw_are_told_by_an_old_one_too(
     )
     found = Rules().process(answer.stdout.splitlines())
     assert found == Ufw(installed=True, active=False, allowed=frozenset(allowed))
+
+
+def test_guests_are_told_from_none_and_from_no_answer() -> None:
+    assert Guests().process(["guest i-2-3-VM", "guest r-4-VM", "all"]) == ("i-2-3-VM", "r-4-VM")
+    assert Guests().process(["all"]) == ()
+    assert Guests().process(["guest i-2-3-VM"]) is None
 
 
 def test_the_state_of_services_without_systemd() -> None:

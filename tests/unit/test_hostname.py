@@ -75,6 +75,19 @@ def test_a_host_says_which_file_names_it(
     assert names.static_file == (NETWORK if static[1:] in files else "")
 
 
+@pytest.mark.parametrize("family", ["debian", "redhat"])
+def test_a_host_says_what_cloud_init_would_make_etc_hosts_of(family: str, tmp_path: Path) -> None:
+    templates = tmp_path / "etc" / "cloud" / "templates"
+    templates.mkdir(parents=True)
+    for each in ("debian", "redhat"):
+        (templates / f"hosts.{each}.tmpl").write_text(f"# {each}\n")
+    if family == "redhat":
+        (tmp_path / "etc" / "redhat-release").touch()
+    names = ask("sh", root=str(tmp_path))
+    assert names.template_path == f"{templates}/hosts.{family}.tmpl"
+    assert names.template_file == f"# {family}\n"
+
+
 def host(path: str, text: str) -> Hostname:
     return Hostname("localhost", "", path, text, "127.0.0.1 localhost\n")
 

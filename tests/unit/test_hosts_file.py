@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jinja2 import Template
 
 from kvmhost.hosts_file import name_host
 
@@ -58,6 +59,30 @@ CASES: dict[str, tuple[str, str]] = {
         "127.0.1.1 kvm1 a\n10.0.0.1 gateway\n192.168.42.11 b # c\n",
         f"{OWN} a b # c\n10.0.0.1 gateway\n",
     ),
+    "the host's IPv6 address": (
+        "127.0.1.1 kvm1\n2001:db8::11  kvm1.lab.example.org kvm1 # v6\n",
+        f"{OWN}\n2001:db8::11  kvm1.lab.example.org kvm1 # v6\n",
+    ),
+    "the host's IPv6 address, the short name first": (
+        f"2001:db8::11 kvm1 {FQDN}\n127.0.0.1 localhost\n{OWN}\n",
+        f"{OWN}\n2001:db8::11 kvm1 {FQDN}\n127.0.0.1 localhost\n",
+    ),
+    "an IPv6 address that others share": (
+        "::1 localhost\n2001:db8::1 gateway kvm1\n",
+        f"::1 localhost\n{OWN}\n2001:db8::1 gateway kvm1\n",
+    ),
+    "a name for storage": (
+        f"{OWN}\n10.9.9.11 kvm1-storage\n",
+        f"{OWN}\n10.9.9.11 kvm1-storage\n",
+    ),
+    "a name for storage beside the host's": (
+        "10.9.9.11 kvm1.lab.example.org kvm1 kvm1-storage # NFS\n127.0.1.1 kvm1\n",
+        f"10.9.9.11 kvm1-storage # NFS\n{OWN}\n",
+    ),
+    "a name for storage before the host's": (
+        f"10.9.9.11 kvm1-storage kvm1\n{OWN}\n",
+        f"10.9.9.11 kvm1-storage\n{OWN}\n",
+    ),
     "a line that is switched off": (
         "#127.0.1.1 kvm1.lab.example.org kvm1\n",
         f"{OWN}\n#127.0.1.1 kvm1.lab.example.org kvm1\n",
@@ -85,7 +110,8 @@ def test_what_is_right_is_left_to_the_byte(right: str) -> None:
     assert named(right) == right
 
 
-ADDRESSES = ["127.0.0.1", "127.0.1.1", "::1", "fe80::1", str(ADDRESS), "10.0.0.7", "10.0.0.8"]
+IPV6 = ["fe80::1", "2001:db8::11"]
+ADDRESSES = ["127.0.0.1", "127.0.1.1", "::1", *IPV6, str(ADDRESS), "10.0.0.7", "10.0.0.8"]
 NAMES = ["localhost", FQDN, "kvm1", "KVM1", "kvm2", "gateway", "kvm1.example.com"]
 ENTRIES = st.builds(
     lambda address, names, comment: " ".join((address, *names)) + comment,
@@ -105,11 +131,21 @@ def entries(text: str) -> list[tuple[str, list[str]]]:
 def test_any_file_leads_from_the_name_to_the_address_and_nowhere_else(text: str) -> None:
     result = entries(named(text))
     leading = [(address, names) for address, names in result if {FQDN, "kvm1", "KVM1"} & {*names}]
-    assert len(leading) == 1
-    address, names = leading[0]
+    by_ipv4 = [(address, names) for address, names in leading if address not in IPV6]
+    assert len(by_ipv4) == 1
+    address, names = by_ipv4[0]
+    assert leading[0][1][0] == FQDN
     assert address == str(ADDRESS)
     assert names[0] == FQDN
     assert "kvm1" in names
+
+
+@given(FILES)
+def test_lines_of_ipv6_stay(text: str) -> None:
+    def by_ipv6(text: str) -> list[str]:
+        return [line for line in text.split("\n") if line.startswith(tuple(IPV6))]
+
+    assert by_ipv6(named(text)) == by_ipv6(text)
 
 
 @given(FILES)
@@ -126,6 +162,40 @@ def test_no_name_of_others_is_lost(text: str) -> None:
     assert [line for line in named(text).split("\n") if line.startswith("#")] == [
         line for line in text.split("\n") if line.startswith("#")
     ]
+
+
+# in the form of cloud-init 22.4's templates
+TEMPLATES = {
+    "debian": """\
+## template:jinja
+{# The value '{{hostname}}' will be replaced -#}
+127.0.1.1 {{fqdn}} {{hostname}}
+127.0.0.1 localhost
+
+::1 localhost ip6-localhost
+""",
+    "redhat": """\
+## template:jinja
+# IPv4
+127.0.0.1 {{fqdn}} {{hostname}}
+127.0.0.1 localhost.localdomain localhost
+# IPv6
+::1 {{fqdn}} {{hostname}}
+::1 localhost.localdomain localhost
+""",
+}
+
+
+@pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES.keys())
+def test_what_cloud_init_makes_of_its_template_needs_no_change(template: str) -> None:
+    after = named(template)
+    header, body = after.split("\n", 1)
+    assert header == "## template:jinja"
+    made = Template(body, keep_trailing_newline=True).render(fqdn="ip-10.cloud", hostname="ip-10")
+    assert named(made) == made
+    assert "ip-10 " not in made.replace("'ip-10'", "")
+    assert OWN in made.split("\n")
+    assert named(after) == after
 
 
 APART = ["unshare", "--map-root-user", "--mount", "--uts"]

@@ -1,7 +1,8 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvmhost.keyvalue import LIBVIRT, PROPERTIES, SHELL, set_keys
+from kvmhost.keyvalue import ARGUMENTS, LIBVIRT, PROPERTIES, SHELL, set_keys
 
 LIBVIRTD_CONF = """\
 # Master libvirt daemon configuration file
@@ -58,6 +59,111 @@ def test_none_adds_nothing_where_the_key_is_not_set() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "enough",
+    [
+        '"--listen"',
+        "-l",
+        "'-l'",
+        '"-l --verbose"',
+        "-vl",
+        '"--config /etc/libvirt/other.conf --listen"',
+    ],
+)
+def test_arguments_that_are_enough_are_left_alone(enough: str) -> None:
+    text = f"# of others\nLIBVIRTD_ARGS={enough}\n\nlibvirtd_opts='-l'\n"
+    assert set_keys(text, {"LIBVIRTD_ARGS": '"--listen"'}, ARGUMENTS) == text
+
+
+@pytest.mark.parametrize(
+    ("present", "after"),
+    [
+        ("", '"--listen"'),
+        ('"--verbose"', "'--verbose --listen'"),
+        ("--config=/etc/l.conf", "'--config=/etc/l.conf --listen'"),
+        ('"--timeout 120"', '"--listen"'),
+        ('"-l -t 120 -v"', "'-l -v'"),
+        ('"--timeout=120 -t30 --listener"', "'--listener --listen'"),
+        ('"--verbose', '"--listen"'),
+    ],
+)
+def test_arguments_that_are_missing_are_added_and_those_of_others_kept(
+    present: str, after: str
+) -> None:
+    text = set_keys(f"LIBVIRTD_ARGS={present}\n", {"LIBVIRTD_ARGS": '"--listen"'}, ARGUMENTS)
+    assert text == f"LIBVIRTD_ARGS={after}\n"
+    assert set_keys(text, {"LIBVIRTD_ARGS": '"--listen"'}, ARGUMENTS) == text
+
+
+def test_short_arguments_may_be_asked_for_too() -> None:
+    for present in ('"-d -l"', '"-l --daemon"', "-dl"):
+        text = f"libvirtd_opts={present}\n"
+        assert set_keys(text, {"libvirtd_opts": '"-d -l"'}, ARGUMENTS) == text
+    assert set_keys('libvirtd_opts="-d"\n', {"libvirtd_opts": '"-d -l"'}, ARGUMENTS) == (
+        'libvirtd_opts="-d -l"\n'
+    )
+
+
+@pytest.mark.parametrize("text", ["", "a = 1", "a = 1\n\n", "\n"])
+def test_a_text_that_says_it_all_is_left_to_the_byte(text: str) -> None:
+    assert set_keys(text, {"a": "1"} if text.startswith("a") else {"b": None}, LIBVIRT) == text
+
+
+# captured from OpenJDK 17: a value, and what Properties.store makes of it
+STORED = {
+    "nfs://10.0.0.5:/export?x=1#y": r"nfs\://10.0.0.5\:/export?x\=1\#y",
+    "a:b=c#d!e": r"a\:b\=c\#d\!e",
+    "vmx avx -mmx": "vmx avx -mmx",
+    "  two blanks": r"\  two blanks",
+    "C:\\dir\\x": r"C\:\\dir\\x",
+    "\\u0041": r"\\u0041",
+    "tab\there": r"tab\there",
+    "line\nbreak\r\f": r"line\nbreak\r\f",
+    "\xfc\u20ac\x01~\x7f": r"\u00FC\u20AC\u0001~\u007F",
+    "\U0001f600": r"\uD83D\uDE00",
+    "blank: ": r"blank\: ",
+    "": "",
+}
+
+
+@pytest.mark.parametrize(("value", "stored"), STORED.items(), ids=STORED.values())
+def test_a_value_that_java_has_stored_is_the_value_that_was_asked_for(
+    value: str, stored: str
+) -> None:
+    text = f"#Mon Nov 23 10:00:00 UTC 2026\nguid=a\\:b\nkey={stored}\n"
+    assert set_keys(text, {"key": value}, PROPERTIES) == text
+    other = set_keys(text, {"key": f"{value}x"}, PROPERTIES)
+    assert other.splitlines()[:2] == text.splitlines()[:2]
+    assert other != text
+
+
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        ("nfs://10.0.0.5:/export?x=1#y", "key=nfs://10.0.0.5:/export?x=1#y"),
+        ("C:\\x", r"key=C:\\x"),
+        (" a", r"key=\ a"),
+        ("\xfc\n\U0001f600", r"key=\u00FC\n\uD83D\uDE00"),
+    ],
+)
+def test_a_new_value_is_as_plain_as_java_can_read_it(value: str, line: str) -> None:
+    text = set_keys("", {"key": value}, PROPERTIES)
+    assert text == f"{line}\n"
+    assert set_keys(text, {"key": value}, PROPERTIES) == text
+
+
+def test_a_value_in_another_encoding_than_java_reads_is_mended() -> None:
+    assert set_keys("key=\xfc\n", {"key": "\xfc"}, PROPERTIES) == "key=\\u00FC\n"
+    assert set_keys("key=\udcfc\n", {"key": "\xfc"}, PROPERTIES) == "key=\udcfc\n"
+
+
+@given(st.text())
+def test_any_value_is_one_line_that_stays(value: str) -> None:
+    text = set_keys("", {"key": value}, PROPERTIES)
+    assert text.count("\n") == 1
+    assert set_keys(text, {"key": value}, PROPERTIES) == text
+
+
 KEY = st.sampled_from(["host", "host.tags", "guest.cpu.mode", "port"])
 VALUE = st.none() | st.text(st.characters(codec="ascii", categories=["L", "N"]), max_size=5)
 LINE = st.one_of(
@@ -67,7 +173,9 @@ LINE = st.one_of(
 
 
 @given(
-    st.lists(LINE).map("\n".join), st.dictionaries(KEY, VALUE), st.sampled_from([SHELL, LIBVIRT])
+    st.lists(LINE).map("\n".join),
+    st.dictionaries(KEY, VALUE),
+    st.sampled_from([SHELL, LIBVIRT, ARGUMENTS, PROPERTIES]),
 )
 def test_setting_twice_is_setting_once_and_foreign_lines_stay(
     text: str, values: dict[str, str | None], style: object

@@ -76,6 +76,18 @@ BAD: dict[str, tuple[dict[str, Any], str, str, str]] = {
         "all",
         "a name other than",
     ),
+    "arguments whose quotation does not end": (
+        {"libvirtd_arguments": {"LIBVIRTD_ARGS": '"--listen'}},
+        "libvirtd_arguments",
+        '"--listen',
+        "one line of arguments",
+    ),
+    "no arguments": (
+        {"libvirtd_arguments": {"LIBVIRTD_ARGS": ""}},
+        "libvirtd_arguments",
+        "",
+        "one line of arguments",
+    ),
     "a missing key": ({"gateway": ...}, "gateway", "(missing)", "default gateway"),
     "an unknown distribution": (
         {"distribution": "slackware"},

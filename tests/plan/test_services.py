@@ -1,0 +1,195 @@
+"""Services in whole runs: up and staying up, else their host fails, with the reason."""
+
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.plan.support import commands, fake_host, inventory
+from tests.runs import Run, pyinfra
+
+NTP = "tasks.ntp.ntp"
+RUN = "NTP | Run the time service"
+STATES = "LoadState,ActiveState"
+"""A part of the command that asks for the state of units."""
+LOOKED = "does not stay up"
+"""A part of the command that looks whether a unit stays up."""
+ID = "0123456789abcdef0123456789abcdef"
+FAILS = ">&2; exit 1"
+"""A part of the command with which an operation fails its host."""
+
+
+def unit(name: str, active: str, restarts: int = 0, put_off: str = "") -> list[str]:
+    """Return what the fact about units hears of one that is enabled."""
+    states = (f"NRestarts={restarts}", "LoadState=loaded", f"ActiveState={active}")
+    return [f"{name}.service", put_off, *states, "UnitFileState=enabled", f"InvocationID={ID}"]
+
+
+def run(folder: Path, *arguments: str, state: list[str], fall: object = "") -> Run:
+    """Run the task on a host whose chrony is in a state, and says `fall` when it is looked at."""
+    responses = {
+        FAILS: {"success": False},
+        LOOKED: fall,
+        STATES: state,
+    }
+    hosts = {
+        "@fake/kvm1": fake_host(fake_responses=responses),
+        "@fake/kvm2": fake_host(2, fake_responses={STATES: unit("chrony", "active")}),
+    }
+    return pyinfra(inventory(folder, hosts), NTP, "--json", "--debug", *arguments, timeout=60)
+
+
+def test_a_service_that_is_up_is_left_alone_at_no_further_cost(tmp_path: Path) -> None:
+    finished = run(tmp_path, "-y", state=unit("chrony", "active"))
+    assert RUN not in finished.changed
+    assert commands(finished)["@fake/kvm1"] == commands(finished)["@fake/kvm2"]
+    assert LOOKED not in finished.output
+
+
+@pytest.mark.parametrize("active", ["activating", "failed", "inactive"])
+def test_a_service_that_waits_to_be_restarted_does_not_run(active: str, tmp_path: Path) -> None:
+    finished = run(tmp_path, "--dry", state=unit("chrony", active, restarts=17))
+    assert finished.planned[RUN] == ["@fake/kvm1"]
+
+
+def test_one_that_goes_down_after_its_start_fails_its_host(tmp_path: Path) -> None:
+    fall = {"success": False, "stderr": "Cannot read CA certificate"}
+    finished = run(tmp_path, "-y", state=unit("chrony", "activating", 17), fall=fall)
+    assert finished.status == 1
+    assert finished.failed == {RUN: ["@fake/kvm1"]}
+    assert "Cannot read CA certificate" in finished.output
+
+
+@pytest.mark.parametrize("fall", ["", {"success": False}], ids=["no answer", "failure"])
+def test_one_of_which_that_cannot_be_told_fails_its_host(fall: object, tmp_path: Path) -> None:
+    finished = run(tmp_path, "-y", state=unit("chrony", "active", 17), fall=fall)
+    assert finished.failed == {RUN: ["@fake/kvm1"]}
+    assert "whether chrony.service stays up could not be read" in finished.output
+
+
+def test_one_that_is_seen_to_fall_again_fails_its_host(tmp_path: Path) -> None:
+    fall = "chrony.service does not stay up: NRestarts=18"
+    finished = run(tmp_path, "-y", state=unit("chrony", "active", 17), fall=fall)
+    assert finished.failed == {RUN: ["@fake/kvm1"]}
+    assert f"echo '{fall}' >&2; exit 1" in finished.output
+
+
+def test_one_that_recovered_is_left_alone(tmp_path: Path) -> None:
+    finished = run(tmp_path, "-y", state=unit("chrony", "active", 17), fall="up")
+    assert finished.status == 0
+    assert RUN not in finished.changed
+
+
+@pytest.mark.parametrize(("added", "started"), [("bare", False), ("added", True)])
+def test_the_agent_has_to_stay_up_once_cloudstack_has_added_the_host(
+    added: str, started: bool, tmp_path: Path
+) -> None:
+    responses = {"cloud.crt": added, STATES: unit("cloudstack-agent", "activating", 17)}
+    hosts = {"@fake/kvm1": fake_host(fake_responses=responses)}
+    agent = "tasks.cloudstack_agent.cloudstack_agent"
+    finished = pyinfra(inventory(tmp_path, hosts), agent, "--json", "--debug", "-y", timeout=60)
+    assert finished.status == 0
+    assert ("systemctl start cloudstack-agent.service" in finished.output) is started
+
+
+LIBVIRT = "tasks.libvirt.libvirt"
+LIBVIRTD = "Libvirt | Run libvirtd"
+MASK = "Libvirt | Mask the units that would listen or run in libvirtd's place"
+GUESTS = "/var/run/libvirt/qemu"
+"""A part of the command that asks for guests."""
+SOCKET = ["libvirtd.socket", "", "LoadState=masked", "ActiveState=active", "UnitFileState=masked"]
+
+RIGHT = (
+    'listen_tls=0\nlisten_tcp=1\ntls_port="16514"\ntcp_port="16509"\nauth_tcp="none"\nmdns_adv=0\n'
+)
+"""libvirtd.conf as the task would have it."""
+
+
+def text(content: str) -> list[str]:
+    """Return what the fact about a file's text hears."""
+    return ["exists", b64encode(content.encode()).decode()]
+
+
+def in_use(
+    folder: Path,
+    guests: object,
+    *arguments: str,
+    conf: str = "",
+    put_off: str = "",
+    **data: object,
+) -> Run:
+    """Run the task of libvirt on a host with guests, and on one without, and nothing to do."""
+
+    def host(number: int, conf: str, guests: object, put_off: str = "") -> dict[str, Any]:
+        responses = {
+            FAILS: {"success": False},
+            "libvirtd --version": ["libvirt 9.0.0", "qemu 7.2.0"],
+            GUESTS: guests,
+            f"echo {SOCKET[0]}": SOCKET,
+            STATES: unit("libvirtd", "active", put_off=put_off),
+            "-e /etc/libvirt/libvirtd.conf": text(conf),
+            "-e /etc/default/libvirtd": text("LIBVIRTD_ARGS=-l\n"),
+        }
+        changes = {"libvirt_masked_units": []} | data
+        return fake_host(number, fake_responses=responses, **changes)
+
+    hosts = {"@fake/kvm1": host(1, conf, guests, put_off), "@fake/kvm2": host(2, RIGHT, ["all"])}
+    how = ("--json", "--debug", *(arguments or ("-y",)))
+    return pyinfra(inventory(folder, hosts), LIBVIRT, *how, timeout=60)
+
+
+RESTART = "systemctl restart libvirtd.service"
+TWO_GUESTS = ["guest i-2-3-VM", "guest r-4-VM", "all"]
+WAITS = "To restart libvirtd.service waits, because guests run here: i-2-3-VM, r-4-VM"
+
+
+def test_libvirtd_is_not_restarted_under_guests_and_what_waits_is_said(tmp_path: Path) -> None:
+    finished = in_use(tmp_path, TWO_GUESTS)
+    assert finished.status == 0
+    assert RESTART not in finished.output
+    assert finished.output.count(WAITS) == 1
+    assert ">>/run/cloudstack-restarts" in finished.output
+    assert LIBVIRTD in in_use(tmp_path, TWO_GUESTS, "--dry").planned
+
+
+def test_what_waits_is_said_again_and_changes_nothing(tmp_path: Path) -> None:
+    finished = in_use(tmp_path, TWO_GUESTS, conf=RIGHT, put_off=f"{'f' * 32} {ID}")
+    assert WAITS in finished.output
+    assert LIBVIRTD not in finished.changed
+
+
+def test_what_waited_is_done_when_no_guest_runs(tmp_path: Path) -> None:
+    assert RESTART in in_use(tmp_path, ["all"], conf=RIGHT, put_off=ID).output
+    restarted_since = in_use(tmp_path, ["all"], conf=RIGHT, put_off="f" * 32)
+    assert RESTART not in restarted_since.output
+    assert LIBVIRTD not in restarted_since.changed
+
+
+def test_a_setting_has_it_restarted_under_guests(tmp_path: Path) -> None:
+    finished = in_use(tmp_path, TWO_GUESTS, restart_with_guests=True)
+    assert RESTART in finished.output
+    assert GUESTS not in finished.output
+
+
+@pytest.mark.parametrize("answer", ["", {"success": False}, ["guest i-2-3-VM"]], ids=str)
+def test_where_guests_cannot_be_told_nothing_is_restarted(answer: object, tmp_path: Path) -> None:
+    finished = in_use(tmp_path, answer)
+    assert RESTART not in finished.output
+    assert finished.failed == {LIBVIRTD: ["@fake/kvm1"]}
+    assert "which guests run could not be read" in finished.output
+
+
+@pytest.mark.parametrize(("guests", "stopped"), [(TWO_GUESTS, False), (["all"], True)])
+def test_a_socket_is_not_stopped_under_guests(
+    guests: list[str], stopped: bool, tmp_path: Path
+) -> None:
+    finished = in_use(tmp_path, guests, conf=RIGHT, libvirt_masked_units=["libvirtd.socket"])
+    assert ("@fake/kvm1" in finished.changed[MASK]) is stopped
+    assert ("To stop libvirtd.socket waits" in finished.output) is not stopped
+
+
+def test_what_cloudstack_wrote_is_enough_and_costs_no_restart(tmp_path: Path) -> None:
+    finished = in_use(tmp_path, TWO_GUESTS, conf=RIGHT)
+    assert not {LIBVIRTD, "Libvirt | Start libvirtd with --listen"} & finished.changed.keys()
+    assert GUESTS not in finished.output
