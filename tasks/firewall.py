@@ -41,11 +41,7 @@ def _ufw(settings: Settings) -> None:
 
 
 def _iptables(settings: Settings) -> None:
-    iptables.accept(
-        name="Open SSH to anyone in iptables, so that nobody is locked out",
-        ports=SSH,
-        sources=(ANYWHERE,),
-    )
+    iptables.ssh(name="Open SSH in iptables, unless something is said of it already", sources=None)
     iptables.accept(
         name="Open CloudStack's ports in iptables",
         ports=settings.firewall.firewall_ports,

@@ -8,7 +8,7 @@ from shlex import quote
 from pyinfra.api import FactBase
 from typing_extensions import override
 
-from kvmhost.iptables import IN_USE
+from kvmhost.iptables import in_use
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class InterfaceZone(FactBase[Firewalld | None]):
     @override
     def command(self, interface: str) -> str:
         return (
-            f"if {IN_USE}; then echo iptables; fi; "
+            f"if {in_use('iptables')}; then echo iptables; fi; "
             "if ! command -v firewall-cmd >/dev/null; then echo off; exit; fi; "
             "firewall-cmd --state >/dev/null; "
             "case $? in 0) ;; 252) echo off; exit;; *) exit 1;; esac; "

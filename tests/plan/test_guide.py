@@ -538,6 +538,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
             f"config {encoded('SELINUX=enforcing' + chr(10) + 'SELINUXTYPE=targeted' + chr(10))}",
         ],
         "service iptables status": [
+            "family 4",
             "active",
             "-P INPUT ACCEPT",
             "-A INPUT -m state --state RELATED,ESTABLISHED -j ACCEPT",
