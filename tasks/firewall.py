@@ -50,10 +50,9 @@ def _iptables(settings: Settings) -> None:
 
 
 def _firewalld(settings: Settings) -> None:
-    firewalld.ports(
-        name="Open SSH to anyone in firewalld, so that nobody is locked out",
-        ports=SSH,
-        sources=(ANYWHERE,),
+    firewalld.ssh(
+        name="Open SSH in firewalld, unless something is said of it already",
+        sources=None,
         interface=settings.network.management,
     )
     firewalld.ports(

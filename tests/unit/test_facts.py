@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from kvmhost.facts.cloudinit import Configuration, Told
-from kvmhost.facts.firewalld import Firewalld, InterfaceZone, Zone
 from kvmhost.facts.network import Network
 from kvmhost.facts.packages import Installed, Updates
 from kvmhost.facts.selinux import Selinux, Status
@@ -19,26 +18,6 @@ from kvmhost.facts.ufw import Allowed, Rules, Ufw
 from kvmhost.firewall import ANYWHERE
 from kvmhost.network.change import Present
 from kvmhost.network.takeover import Resolvers
-
-# captured from firewall-cmd 1.3.3, shortened
-FIREWALLD = """\
-zone public
-runtime
-public (active)
-  target: default
-  interfaces: eth0
-  services: dhcpv6-client ssh
-  ports: 22/tcp 5900-6100/tcp
-  protocols: 
-  forward: yes
-  source-ports: 
-  rich rules: 
-\trule family="ipv4" source address="10.0.0.5/32" port port="1798" protocol="tcp" accept
-permanent
-public (active)
-  ports: 
-  rich rules: 
-"""  # noqa: W291 (as firewall-cmd writes it)
 
 # captured from rpm 4.18
 RPM = """\
@@ -80,18 +59,6 @@ def test_a_kernel_without_ipv6_has_no_routes_for_it() -> None:
     assert Network().process([*links, *route, "routes6 "]) == present
     with_ipv6 = Network().process([*links, *route, 'routes6 [{"dst":"fe80::/64"}]'])
     assert with_ipv6 == replace(present, routes6=[{"dst": "fe80::/64"}])
-
-
-def test_the_zone_of_an_interface_is_read_as_it_is_now_and_as_it_is_kept() -> None:
-    rule = 'rule family="ipv4" source address="10.0.0.5/32" port port="1798" protocol="tcp" accept'
-    assert InterfaceZone().process(FIREWALLD.splitlines()) == Firewalld(
-        running=True,
-        iptables=False,
-        zone="public",
-        runtime=Zone(frozenset(("22/tcp", "5900-6100/tcp")), frozenset((rule,))),
-        permanent=Zone(),
-    )
-    assert InterfaceZone().process(["iptables", "off"]) == Firewalld(running=False, iptables=True)
 
 
 def test_only_packages_that_are_there_are_installed() -> None:
