@@ -562,7 +562,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
             "loaded usr.sbin.libvirtd",
             "loaded usr.lib.libvirt.virt-aa-helper",
         ],
-        "ufw status": ["installed", "Status: inactive"],
+        "user.rules": "rules",
         "-e /etc/default/ufw": text('DEFAULT_FORWARD_POLICY="DROP"\n'),
     },
 }

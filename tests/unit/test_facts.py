@@ -14,8 +14,6 @@ from kvmhost.facts.packages import Installed, Updates
 from kvmhost.facts.selinux import Selinux, Status
 from kvmhost.facts.systemd import Unit, Units
 from kvmhost.facts.sysvinit import Service, Services
-from kvmhost.facts.ufw import Allowed, Rules, Ufw
-from kvmhost.firewall import ANYWHERE
 from kvmhost.network.change import Present
 from kvmhost.network.takeover import Resolvers
 
@@ -125,53 +123,6 @@ def test_the_state_of_units_is_told_apart_in_their_order() -> None:
     assert not units["nope.service"].exists
     assert units["ssh.service"] == Unit("loaded", "active", "enabled")
     assert units["chronyd.service"].masked
-
-
-# in the form of ufw 0.31, which Ubuntu 12.04 has
-USER_RULES = """\
-### RULES ###
-
-### tuple ### allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 in
--A ufw-user-input -p tcp --dport 22 -j ACCEPT
-
-### tuple ### allow tcp 5900:6100 0.0.0.0/0 any 192.168.42.0/24 in
--A ufw-user-input -p tcp -m multiport --dports 5900:6100 -s 192.168.42.0/24 -j ACCEPT
-
-### tuple ### deny tcp 1798 0.0.0.0/0 any 0.0.0.0/0 in
--A ufw-user-input -p tcp --dport 1798 -j DROP
-"""
-SHOWN = "Added user rules (see 'ufw status' for running firewall):\nufw allow 443/tcp"
-
-
-@pytest.mark.parametrize(
-    ("shown", "allowed"),
-    [
-        (f'echo "{SHOWN}"', {Allowed("443", ANYWHERE)}),
-        (
-            "echo 'ERROR: Invalid syntax' >&2; exit 1",
-            {Allowed("22", ANYWHERE), Allowed("5900:6100", "192.168.42.0/24")},
-        ),
-    ],
-    ids=["ufw 0.33", "ufw 0.31"],
-)
-def test_the_rules_of_ufw_are_told_by_an_old_one_too(
-    shown: str, allowed: set[Allowed], tmp_path: Path
-) -> None:
-    program = tmp_path / "ufw"
-    program.write_text(
-        "#!/bin/sh\nif [ $1 = status ]; then echo Status: inactive; exit; fi\n" + shown + "\n"
-    )
-    program.chmod(0o755)
-    (tmp_path / "user.rules").write_text(USER_RULES)
-    answer = subprocess.run(
-        ["sh", "-c", Rules().command().replace("/lib/ufw/", f"{tmp_path}/")],
-        env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    found = Rules().process(answer.stdout.splitlines())
-    assert found == Ufw(installed=True, active=False, allowed=frozenset(allowed))
 
 
 def test_the_state_of_services_without_systemd() -> None:
