@@ -51,7 +51,7 @@ def parse_zones(lines: Iterable[str]) -> dict[str, Zone]:
         key, _, values = line.strip().partition(":")
         if re.match(r"\S", line):
             zone = said.setdefault(line.split()[0], {"rule": []})
-        elif line.startswith("\t"):
+        elif said and line.startswith("\t"):
             zone["rule"].append(line.strip())
         elif said:
             zone[key] = values.split()

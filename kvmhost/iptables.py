@@ -70,9 +70,9 @@ class Changes:
 class _Rule:
     """What a rule says, as far as it is told here.
 
-    `ports` are None when it names none, and `at` is where it names them. `new` says whether new
-    connections from outside are meant, `plain` whether it asks for no more than all this, `clear`
-    whether what more it asks for bars nobody outside.
+    `ports` are None when it names none; `at` is where it names them, `option` how. `new` says
+    whether new connections from outside are meant, `plain` whether it asks for no more than all
+    this, `clear` whether what more it asks for bars nobody outside.
     """
 
     target: str
@@ -80,6 +80,7 @@ class _Rule:
     source: IPNetwork | None
     ports: frozenset[int] | None
     at: tuple[int, int]
+    option: str
     new: bool
     plain: bool
     clear: bool
@@ -220,21 +221,21 @@ def _narrower(rule: str, closed: Collection[int]) -> list[str] | None:
     if not said.opens_to_anyone or said.ports is None or said.ports.isdisjoint(closed):
         return None
     before, after = rule[: said.at[0]], rule[said.at[1] :]
-    return [f"{before}--dport {rest}{after}" for rest in ranges(said.ports - set(closed))]
+    return [f"{before}{said.option} {rest}{after}" for rest in ranges(said.ports - set(closed))]
 
 
 def _said(rule: str) -> _Rule:
     """Return what a rule says; see iptables(8) and iptables-extensions(8)."""
     values: dict[str, str] = {}
     negated: set[str] = set()
-    at = (0, 0)
+    at, written = (0, 0), ""
     for option in _OPTION.finditer(rule):
         name = _NAMES.get(option["name"], option["name"])
         values[name] = option["values"].strip()
         if option["negation"]:
             negated.add(name)
         if name == "--dport":
-            at = option.span()
+            at, written = option.span(), option["name"]
     protocol = values.get("-p", "all")
     new = ("NEW" in values.get("--state", "NEW").split(",")) != ("--state" in negated)
     understood = values.keys() <= _CLEAR and negated.isdisjoint(("-p", "-s"))
@@ -251,6 +252,7 @@ def _said(rule: str) -> _Rule:
         source=source,
         ports=ports,
         at=at,
+        option=written,
         new=new and (values.get("-i") != "lo" or "-i" in negated),
         plain=values.keys() <= _PLAIN and not negated,
         clear=understood,

@@ -62,7 +62,7 @@ class Zones(FactBase[Firewalld | None]):
         if not {"runtime", "permanent"}.issubset(output):
             return None
         runtime, permanent = output.index("runtime"), output.index("permanent")
-        told = [line.split() for line in output[:runtime]]
+        told = [line.split(" ") for line in output[:runtime]]
         return Firewalld(
             running=True,
             iptables="iptables" in output,

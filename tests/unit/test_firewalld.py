@@ -118,7 +118,11 @@ def test_a_firewall_that_is_off_is_told_from_one_that_did_not_answer() -> None:
 
 def test_a_service_that_cannot_be_read_opens_nothing() -> None:
     assert parse_service("<service>") == frozenset()
-    assert parse_zones([]) == {}
+    unread = Zones().process(
+        ["zone public", "service empty ", "", "runtime", "\trule", "permanent"]
+    )
+    assert unread
+    assert (unread.services, unread.runtime) == ({"empty": frozenset()}, {})
 
 
 def test_sources_get_a_rule_each_in_their_version_of_ip() -> None:

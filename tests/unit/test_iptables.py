@@ -123,8 +123,8 @@ OPEN = {
     "-s ::/0 -p tcp -m tcp --dport 16509 -j ACCEPT": [],
     r"""-p udp -m udp --dport 16509 -m comment --comment "a \'b\' --dport 80" -j ACCEPT""": [],
     "-p tcp -m multiport --dports 80,16509,5900:6200 -j ACCEPT": [
-        "-p tcp -m multiport --dport 80 -j ACCEPT",
-        "-p tcp -m multiport --dport 6101:6200 -j ACCEPT",
+        "-p tcp -m multiport --dports 80 -j ACCEPT",
+        "-p tcp -m multiport --dports 6101:6200 -j ACCEPT",
     ],
     "-p tcp -m tcp --dport 16000: -m limit --limit 3/min -j ACCEPT": [
         "-p tcp -m tcp --dport 16000:16508 -m limit --limit 3/min -j ACCEPT",
