@@ -66,13 +66,13 @@ class Zones(FactBase[Firewalld | None]):
         return Firewalld(
             running=True,
             iptables="iptables" in output,
-            zone="".join(words[1] for words in told if words[0] == "zone"),
+            zone="".join(words[-1] for words in told if words[0] == "zone"),
             runtime=parse_zones(output[runtime + 1 : permanent]),
             permanent=parse_zones(output[permanent + 1 :]),
             services={
                 words[1]: parse_service(b64decode(words[2]).decode("utf-8", "replace"))
                 for words in told
-                if words[0] == "service"
+                if words[0] == "service" and len(words) == 3
             },
             workstation=workstation(output),
         )
