@@ -10,7 +10,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from ipaddress import ip_network
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -29,6 +29,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from kvmhost import table
+from kvmhost.firewall import EVERYONE, IPNetwork, numbers
 from kvmhost.network.backends import BACKENDS
 from kvmhost.network.keys import Bond, NetworkKeys
 from kvmhost.network.model import InvalidNetworkError, Network, build
@@ -68,6 +69,35 @@ def _qualified_name(value: str) -> str:
         raise PydanticCustomError(
             "qualified_name", "a fully qualified name, such as kvm1.lab.example.org"
         )
+    return value
+
+
+def _network(value: object) -> object:
+    if isinstance(value, IPNetwork):
+        return value
+    try:
+        return ip_network(value if isinstance(value, str) else repr(value))
+    except ValueError as error:
+        raise PydanticCustomError(
+            "network",
+            "an address or a network, such as 10.0.0.0/24 or 2001:db8::/64: {error}",
+            {"error": str(error)},
+        ) from None
+
+
+def _not_everyone(value: IPNetwork) -> IPNetwork:
+    if value in EVERYONE.values():
+        raise PydanticCustomError(
+            "everyone", "fewer than all addresses; firewall_from_anywhere opens to anyone"
+        )
+    return value
+
+
+def _ports(value: str) -> str:
+    try:
+        numbers(value)
+    except ValueError as error:
+        raise PydanticCustomError("ports", "{error}", {"error": str(error)}) from None
     return value
 
 
@@ -112,6 +142,9 @@ AGENT_SETTINGS = {
 
 HostName = Annotated[StrictStr, AfterValidator(_host_name)]
 QualifiedName = Annotated[StrictStr, AfterValidator(_qualified_name)]
+Addresses = Annotated[IPNetwork, BeforeValidator(_network)]
+Source = Annotated[Addresses, AfterValidator(_not_everyone)]
+Ports = Annotated[StrictStr, Field(pattern=r"^\d+(:\d+)?$"), AfterValidator(_ports)]
 Url = Annotated[StrictStr, Field(pattern=r"^(https?|file)://\S+$")]
 Version = Annotated[StrictStr, Field(pattern=r"^\d+(\.\d+)*$")]
 AbsolutePath = Annotated[StrictStr, Field(pattern=r"^/\S*$")]
@@ -260,17 +293,23 @@ class Security(Concern):
 class Firewall(Concern):
     """Who may connect, and to which ports (guide, 'Configuring the firewall')."""
 
-    management_servers: tuple[IPv4Network, ...] = Field(
-        default=(), description="addresses or networks of the CloudStack management servers"
+    management_servers: tuple[Source, ...] = Field(
+        default=(),
+        description="addresses or networks of the CloudStack management servers, IPv4 or IPv6",
     )
-    firewall_sources: tuple[IPv4Network, ...] = Field(
-        default=(), description="further addresses or networks that may connect"
+    firewall_sources: tuple[Source, ...] = Field(
+        default=(), description="further addresses or networks that may connect, IPv4 or IPv6"
+    )
+    ssh_sources: Annotated[tuple[Addresses, ...], Field(min_length=1)] | None = Field(
+        default=None,
+        description="addresses or networks that may reach SSH, beside whom the host's own rules "
+        "let in; None: as it is where they let the workstation in, else anyone",
     )
     firewall_from_anywhere: StrictBool = Field(
         default=False,
         description="whether the ports are open to anyone, as the guide has it",
     )
-    firewall_ports: tuple[Annotated[StrictStr, Field(pattern=r"^\d+(:\d+)?$")], ...] = Field(
+    firewall_ports: tuple[Ports, ...] = Field(
         default=("1798", "16509", "16514", "5900:6100", "49152:49216"),
         description="TCP ports, or ranges such as 5900:6100, that the sources may reach",
     )

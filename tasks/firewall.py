@@ -7,8 +7,6 @@ from kvmhost.firewall import ANYWHERE
 from kvmhost.operations import firewalld, iptables, packages, ufw
 from kvmhost.settings import Settings
 
-SSH = ("22",)
-
 
 @deploy("Firewall")
 def firewall() -> None:
@@ -29,22 +27,22 @@ def _ufw(settings: Settings) -> None:
         packages=("ufw",),
         platform=settings.platform,
     )
-    ufw.allow(
-        name="Open SSH to anyone, so that nobody is locked out", ports=SSH, sources=(ANYWHERE,)
+    ufw.defaults(
+        name="Let the guests' packets through",
+        values={"DEFAULT_FORWARD_POLICY": '"ACCEPT"'} | _ipv6(settings),
     )
+    ufw.ssh(name="Open SSH, unless something is said of it already", sources=_ssh_sources(settings))
     ufw.allow(
         name="Open CloudStack's ports",
         ports=settings.firewall.firewall_ports,
         sources=_sources(settings),
     )
-    ufw.forward_policy(name="Let the guests' packets through", policy="ACCEPT")
 
 
 def _iptables(settings: Settings) -> None:
-    iptables.accept(
-        name="Open SSH to anyone in iptables, so that nobody is locked out",
-        ports=SSH,
-        sources=(ANYWHERE,),
+    iptables.ssh(
+        name="Open SSH in iptables, unless something is said of it already",
+        sources=_ssh_sources(settings),
     )
     iptables.accept(
         name="Open CloudStack's ports in iptables",
@@ -54,10 +52,9 @@ def _iptables(settings: Settings) -> None:
 
 
 def _firewalld(settings: Settings) -> None:
-    firewalld.ports(
-        name="Open SSH to anyone in firewalld, so that nobody is locked out",
-        ports=SSH,
-        sources=(ANYWHERE,),
+    firewalld.ssh(
+        name="Open SSH in firewalld, unless something is said of it already",
+        sources=_ssh_sources(settings),
         interface=settings.network.management,
     )
     firewalld.ports(
@@ -69,12 +66,23 @@ def _firewalld(settings: Settings) -> None:
 
 
 def _sources(settings: Settings) -> tuple[str, ...]:
-    """Return who may connect: the hosts' own network and the management servers."""
+    """Return who may connect: the hosts' own networks and the management servers."""
     if settings.firewall.firewall_from_anywhere:
         return (ANYWHERE,)
+    addresses = (settings.network.address, settings.network.address6)
     networks = (
-        settings.network.address.network,
+        *(address.network for address in addresses if address),
         *settings.firewall.management_servers,
         *settings.firewall.firewall_sources,
     )
     return tuple(dict.fromkeys(str(network) for network in networks))
+
+
+def _ssh_sources(settings: Settings) -> tuple[str, ...] | None:
+    sources = settings.firewall.ssh_sources
+    return None if sources is None else tuple(dict.fromkeys(map(str, sources)))
+
+
+def _ipv6(settings: Settings) -> dict[str, str]:
+    """Return what makes ufw mind IPv6: where it does not, it lets none of it in."""
+    return {"IPV6": "yes"} if settings.network.address6 else {}

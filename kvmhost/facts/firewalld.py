@@ -1,40 +1,38 @@
 """What firewalld lets through."""
 
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from base64 import b64decode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from shlex import quote
 
 from pyinfra.api import FactBase
 from typing_extensions import override
 
-from kvmhost.iptables import IN_USE
-
-
-@dataclass(frozen=True)
-class Zone:
-    """The TCP ports and the rich rules of a zone, as firewall-cmd(1) writes them."""
-
-    ports: frozenset[str] = frozenset()
-    rich_rules: frozenset[str] = frozenset()
+from kvmhost.firewall import ASK_WORKSTATION, IPAddress, workstation
+from kvmhost.firewalld import Services, Zone, parse_service, parse_zones
+from kvmhost.iptables import in_use
 
 
 @dataclass(frozen=True)
 class Firewalld:
-    """Whether firewalld runs, and the zone of an interface, as it is now and as it is kept.
+    """Whether firewalld runs, and its zones by name, as they are now and as they are kept.
 
-    `iptables` says whether the service iptables is on. `zone` is empty when firewalld is off.
+    `iptables` says whether the service iptables is on. `zone` is that of the interface, empty when
+    firewalld is off. `workstation` is the administrator's address as the host sees it; None when
+    it has none.
     """
 
     running: bool
     iptables: bool
     zone: str = ""
-    runtime: Zone = Zone()
-    permanent: Zone = Zone()
+    runtime: Mapping[str, Zone] = field(default_factory=dict)
+    permanent: Mapping[str, Zone] = field(default_factory=dict)
+    services: Services = field(default_factory=dict)
+    workstation: IPAddress | None = None
 
 
-class InterfaceZone(FactBase[Firewalld | None]):
-    """The zone of an interface, or the default zone; None when the host did not answer.
+class Zones(FactBase[Firewalld | None]):
+    """All zones, and that of an interface, or the default zone; None when the host did not answer.
 
     A firewalld that is off makes `firewall-cmd --state` exit with 252 (firewall-cmd(1)); one that
     runs and cannot be asked is another thing.
@@ -45,34 +43,46 @@ class InterfaceZone(FactBase[Firewalld | None]):
     @override
     def command(self, interface: str) -> str:
         return (
-            f"if {IN_USE}; then echo iptables; fi; "
+            f"if {in_use('iptables')}; then echo iptables; fi; "
             "if ! command -v firewall-cmd >/dev/null; then echo off; exit; fi; "
             "firewall-cmd --state >/dev/null; "
             "case $? in 0) ;; 252) echo off; exit;; *) exit 1;; esac; "
             f"zone=$(firewall-cmd --get-zone-of-interface={quote(interface)} 2>/dev/null) || "
-            "zone=$(firewall-cmd --get-default-zone); echo zone $zone; "
-            "echo runtime; firewall-cmd --zone=$zone --list-all; "
-            "echo permanent; firewall-cmd --permanent --zone=$zone --list-all"
+            "zone=$(firewall-cmd --get-default-zone); "
+            "runtime=$(firewall-cmd --list-all-zones) && "
+            "permanent=$(firewall-cmd --permanent --list-all-zones) || exit; "
+            f"{_SERVICES}; {ASK_WORKSTATION}; echo zone $zone; "
+            'printf \'%s\\n\' runtime "$runtime" permanent "$permanent"'
         )
 
     @override
-    def process(self, output: list[str]) -> Firewalld:
-        zones = [line.split()[1] for line in output if re.fullmatch(r"zone \S+", line)]
-        if not zones:
+    def process(self, output: list[str]) -> Firewalld | None:
+        if "off" in output:
             return Firewalld(running=False, iptables="iptables" in output)
+        if not {"runtime", "permanent"}.issubset(output):
+            return None
         runtime, permanent = output.index("runtime"), output.index("permanent")
+        told = [line.split(" ") for line in output[:runtime]]
         return Firewalld(
             running=True,
             iptables="iptables" in output,
-            zone=zones[0],
-            runtime=_zone(output[runtime:permanent]),
-            permanent=_zone(output[permanent:]),
+            zone="".join(words[-1] for words in told if words[0] == "zone"),
+            runtime=parse_zones(output[runtime + 1 : permanent]),
+            permanent=parse_zones(output[permanent + 1 :]),
+            services={
+                words[1]: parse_service(b64decode(words[2]).decode("utf-8", "replace"))
+                for words in told
+                if words[0] == "service" and len(words) == 3
+            },
+            workstation=workstation(output),
         )
 
 
-def _zone(lines: Iterable[str]) -> Zone:
-    words = [line.split() for line in lines]
-    return Zone(
-        ports=frozenset(port for row in words if row[:1] == ["ports:"] for port in row[1:]),
-        rich_rules=frozenset(" ".join(row) for row in words if row[:1] == ["rule"]),
-    )
+_SERVICES = (
+    'for service in $(printf \'%s\\n\' "$runtime" "$permanent" | '
+    "sed -n -e 's/^  services://p' -e 's/.* service name=\"\\([^\"]*\\)\".*/\\1/p' | "
+    "tr ' ' '\\n' | sort -u); do "
+    "for folder in /etc /usr/lib; do file=$folder/firewalld/services/$service.xml; "
+    'if [ -e "$file" ]; then echo "service $service $(base64 -w0 "$file")"; break; fi; done; done'
+)
+"""Prints what the services of the zones open (firewalld.service(5)): one's own goes before."""

@@ -1,65 +1,65 @@
 """The rules of ufw, whether it is on or off."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pyinfra.api import FactBase
 from typing_extensions import override
 
-from kvmhost.firewall import ANYWHERE
+from kvmhost.firewall import ASK_WORKSTATION, IPAddress, workstation
+from kvmhost.ufw import Rule, parse
 
-
-@dataclass(frozen=True)
-class Allowed:
-    """A rule that lets TCP to a port, or a range such as 5900:6100, through from a source."""
-
-    port: str
-    source: str
+DEFAULTS = "/etc/default/ufw"
+_FOLDERS = "/etc/ufw /lib/ufw"
+"""Where ufw keeps its rules; up to 0.34 it was the latter."""
 
 
 @dataclass(frozen=True)
 class Ufw:
-    """Whether ufw is installed and on, and the TCP ports that its rules open."""
+    """The rules for what comes in, in the order in which they count, and what else decides.
 
-    installed: bool
-    active: bool
-    allowed: frozenset[Allowed]
+    `ipv6` says whether ufw minds IPv6, `accepts` whether it lets in what no rule speaks of.
+    `workstation` is the administrator's address as the host sees it; None when it has none.
+    """
 
-
-_SHOW_ADDED = (
-    "{ ufw show added 2>/dev/null || sed -n "
-    r"-e 's|^\(### tuple ### allow tcp [0-9:]* 0.0.0.0/0 any\) 0.0.0.0/0 in$|\1 any in|' "
-    r"-e 's|^### tuple ### allow tcp \([0-9:]*\) 0.0.0.0/0 any \(.*\) in$"
-    r"|ufw allow from \2 to any port \1 proto tcp|p' /lib/ufw/user.rules; }"
-)
-"""What `ufw show added` says, or would say: ufw has it since 0.33 only, and its rules before."""
+    rules: tuple[Rule, ...]
+    ipv6: bool
+    accepts: bool
+    workstation: IPAddress | None
 
 
 class Rules(FactBase[Ufw | None]):
-    """The TCP ports that ufw opens; None when the host did not answer."""
+    """The rules of ufw, none when it is not installed; None when the host did not answer."""
 
     @override
     def command(self) -> str:
+        # pyinfra takes silence for no answer
         return (
-            f"if command -v ufw >/dev/null; then echo installed; ufw status; {_SHOW_ADDED}; "
-            "else echo absent; fi"
+            f"echo rules; for folder in {_FOLDERS}; do if [ -e $folder/user.rules ]; then "
+            "for version in '' 6; do if [ -e $folder/user$version.rules ]; then "
+            's="s/^### tuple ###/rule${version:-4}/p"; '
+            'sed -n "$s" $folder/user$version.rules || exit; fi; done; '
+            "break; fi; done; "
+            f"if [ -e {DEFAULTS} ]; then cat {DEFAULTS}; fi; {ASK_WORKSTATION}"
         )
 
-    _RULE = re.compile(
-        r"ufw allow (?:"
-        r"(?P<any_port>[\d:]+)/tcp"
-        r"|from (?P<source>\S+) to any port (?P<port>[\d:]+) proto tcp"
-        r")(?: comment .*)?"
-    )
+    _RULE = re.compile(r"rule([46]) (.*)")
 
     @override
     def process(self, output: list[str]) -> Ufw:
-        rules = [match for line in output if (match := self._RULE.fullmatch(line.strip()))]
+        ipv6 = _default(output, "IPV6") in ("", "yes")
+        found = [match for line in output if (match := self._RULE.fullmatch(line))]
+        rules = [parse(match[2], int(match[1])) for match in found if ipv6 or match[1] == "4"]
         return Ufw(
-            installed="installed" in output,
-            active="Status: active" in output,
-            allowed=frozenset(
-                Allowed(rule["any_port"] or rule["port"], rule["source"] or ANYWHERE)
-                for rule in rules
-            ),
+            rules=tuple(rule for rule in rules if rule),
+            ipv6=ipv6,
+            accepts=_default(output, "DEFAULT_INPUT_POLICY") == "accept",
+            workstation=workstation(output),
         )
+
+
+def _default(lines: Iterable[str], key: str) -> str:
+    """Return the value of a default in lower case, as ufw takes it; "" when it is not set."""
+    values = [line.partition("=")[2] for line in lines if line.startswith(f"{key}=")]
+    return values[-1].strip().strip("\"'").lower() if values else ""

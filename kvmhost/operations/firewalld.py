@@ -1,72 +1,91 @@
 """What firewalld lets through, now and after the next boot. Nothing here switches it on or off."""
 
-from collections.abc import Iterable
-from itertools import product
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from shlex import join
 
-from pyinfra import host
+from pyinfra import host, logger
 from pyinfra.api import StringCommand, operation
 
-from kvmhost.facts.firewalld import InterfaceZone, Zone
-from kvmhost.firewall import ANYWHERE
+from kvmhost.facts.firewalld import Firewalld, Zones
+from kvmhost.firewall import ANYWHERE, SSH, closed
+from kvmhost.firewalld import Change, Zone, closing, decides_on_ssh, in_order, opening, zone_of
 from kvmhost.operations.commands import Commands, fail, unknown
+
+Wanted = Callable[[Firewalld, Mapping[str, Zone]], Iterator[tuple[str, Iterable[Change]]]]
+"""The changes of each zone, by its name, from all that is there and the zones to be changed."""
 
 
 @operation()
 def ports(ports: tuple[str, ...], sources: tuple[str, ...], interface: str) -> Commands:
     """
-    Have TCP ports open to some sources, and not to anyone else, where firewalld is in use.
+    Have TCP ports open to some sources, and neither TCP nor UDP to anyone else, over IPv4 and IPv6,
+    where firewalld is in use.
 
-    The zone is that of an interface, or the default zone as long as the interface has none. A
-    port that is open to anywhere is closed, unless that is asked for. All else stays.
+    They are opened in the zone of an interface, or the default zone as long as the interface has
+    none. There, and in all zones of interfaces, a port that is open to anywhere is closed, also as
+    one of a service or of a rich rule, unless that is asked for. All else stays, SSH too.
 
     + ports: port numbers, or ranges such as 5900:6100
     + sources: networks with their prefix, or `ANYWHERE` alone
     + interface: the one through which the sources come
     """
-    present = host.get_fact(InterfaceZone, interface=interface)
+
+    def wanted(
+        present: Firewalld, zones: Mapping[str, Zone]
+    ) -> Iterator[tuple[str, Iterable[Change]]]:
+        yield present.zone, opening(zones.get(present.zone, Zone()), ports, sources)
+        if ANYWHERE in sources:
+            return
+        for name, zone in zones.items():
+            if name == present.zone or present.runtime.get(name, Zone()).interfaces:
+                yield name, closing(zone, closed(ports), present.services)
+                if zone.target == "ACCEPT" and zones is present.runtime:
+                    host.log(f"open to anyone by firewalld's zone {name}", logger.warning)
+
+    yield from _changed(host.get_fact(Zones, interface=interface), wanted)
+
+
+@operation()
+def ssh(sources: tuple[str, ...] | None, interface: str) -> Commands:
+    """
+    Have SSH open to some sources. What a rule says of SSH already stays as it is.
+
+    + sources: networks with their prefix; None: as it is, if the workstation's zone says anything
+      of SSH from there already, else anyone
+    + interface: the one through which the sources come
+    """
+
+    def wanted(
+        present: Firewalld, zones: Mapping[str, Zone]
+    ) -> Iterator[tuple[str, Iterable[Change]]]:
+        who = present.workstation
+        name = zone_of(zones, who, present.zone)
+        if sources is not None:
+            yield present.zone, opening(zones.get(present.zone, Zone()), (SSH,), sources)
+        elif not decides_on_ssh(zones.get(name, Zone()), present.services, who):
+            yield present.zone, opening(zones.get(present.zone, Zone()), (SSH,), (ANYWHERE,))
+
+    yield from _changed(host.get_fact(Zones, interface=interface), wanted)
+
+
+def _changed(present: Firewalld | None, wanted: Wanted) -> Commands:
     if present is None:
         yield from unknown("firewalld's rules")
-        return
-    if present.iptables:
+    elif present.iptables:
         yield from fail("the service iptables is on, but this host's firewall_backend is firewalld")
-        return
-    if not present.running:
+    elif not present.running:
         host.noop("firewalld is off, and stays off")
-        return
-    zone = f"--zone={present.zone}"
-    wanted = _wanted(ports, sources)
-    listed = [_listed(port) for port in ports]
-    # all at once, since a dry run follows an operation no further than its first command
-    yield from list(_changes((zone,), present.runtime, wanted, listed))
-    yield from list(_changes(("--permanent", zone), present.permanent, wanted, listed))
+    else:
+        # all at once, since a dry run follows an operation no further than its first command
+        yield from list(_commands(present, wanted))
 
 
-def _wanted(ports: tuple[str, ...], sources: tuple[str, ...]) -> Zone:
-    if ANYWHERE in sources:
-        return Zone(ports=frozenset(map(_listed, ports)))
-    rules = (
-        f'rule family="ipv4" source address="{source}" '
-        f'port port="{port.replace(":", "-")}" protocol="tcp" accept'
-        for source, port in product(sources, ports)
-    )
-    return Zone(rich_rules=frozenset(rules))
-
-
-def _listed(port: str) -> str:
-    """Return a TCP port, or a range, as firewall-cmd lists it."""
-    return f"{port.replace(':', '-')}/tcp"
-
-
-def _changes(
-    target: tuple[str, ...], present: Zone, wanted: Zone, managed: Iterable[str]
-) -> Commands:
-    """Yield a command for each kind of change: firewall-cmd takes one kind at a time."""
-    for option, values in (
-        ("--add-port", wanted.ports - present.ports),
-        ("--add-rich-rule", wanted.rich_rules - present.rich_rules),
-        ("--remove-port", present.ports.intersection(managed) - wanted.ports),
-    ):
-        if values:
-            options = (f"{option}={value}" for value in sorted(values))
-            yield StringCommand(join(("firewall-cmd", "-q", *target, *options)))
+def _commands(present: Firewalld, wanted: Wanted) -> Commands:
+    for kept, zones in (((), present.runtime), (("--permanent",), present.permanent)):
+        changes: dict[str, list[Change]] = {}
+        for name, some in wanted(present, zones):
+            changes.setdefault(name, []).extend(some)
+        for name, all_of_them in changes.items():
+            for option, values in in_order(all_of_them):
+                options = (f"{option}={value}" for value in values)
+                yield StringCommand(join(("firewall-cmd", "-q", *kept, f"--zone={name}", *options)))

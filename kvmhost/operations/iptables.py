@@ -1,52 +1,137 @@
-"""Rules of iptables, now and after the next boot. None of this switches a firewall on or off."""
+"""Rules of iptables and ip6tables, now and after the next boot. None of this switches them on."""
 
+from collections.abc import Callable, Collection
+from ipaddress import ip_network
 from itertools import product
 
-from pyinfra import host
+from pyinfra import host, logger
 from pyinfra.api import StringCommand, operation
 
-from kvmhost.facts.iptables import Iptables, Rules
-from kvmhost.firewall import ANYWHERE
-from kvmhost.iptables import EMPTY, SAVED, accepting, changes, set_rules
+from kvmhost.facts.iptables import Family, Iptables, Rules
+from kvmhost.firewall import ANYWHERE, SSH, IPAddress, closed
+from kvmhost.iptables import (
+    EMPTY,
+    PROGRAMS,
+    accepting,
+    accepts_the_rest,
+    admits_ssh,
+    changes,
+    input_chain,
+    saved_path,
+    set_rules,
+    wide_open,
+)
 from kvmhost.operations.commands import Commands, fail, unknown
 from kvmhost.operations.files import write
+
+Wanted = Callable[[str, int], list[str]]
+"""The rules that are wanted, by the text of what is there and the version of IP."""
 
 
 @operation()
 def accept(ports: tuple[str, ...], sources: tuple[str, ...]) -> Commands:
     """
-    Have TCP ports open to some sources, and not to anyone else, where iptables is in use.
+    Have TCP ports open to some sources, and neither TCP nor UDP to anyone else, where iptables or
+    ip6tables is in use.
 
     Each rule stands once, before all that refuses packets. A rule that opens one of these ports
-    to anywhere is taken out, unless that is asked for. All other rules stay, and the saved ones
-    stay as they were saved: those that libvirt and CloudStack add at run time are not among them.
+    to anywhere is taken out, or keeps its other ports, unless that is asked for. All other rules
+    stay, those for SSH too, and the saved ones stay as they were saved: those that libvirt and
+    CloudStack add at run time are not among them.
 
     + ports: port numbers, or ranges such as 5900:6100
     + sources: networks with their prefix, or `ANYWHERE` alone
     """
     present = host.get_fact(Rules)
+    shut = frozenset[int]() if ANYWHERE in sources else closed(ports)
+    if present and present.active and shut:
+        _warn(present, sources)
+    yield from _set(present, lambda _, version: _accepting(ports, sources, version), shut)
+
+
+@operation()
+def ssh(sources: tuple[str, ...] | None) -> Commands:
+    """
+    Have SSH open to some sources. What a rule says of SSH already stays as it is.
+
+    + sources: networks with their prefix; None: as it is, if the workstation's connection is let
+      in already, or refused by a rule for SSH, else anyone
+    """
+    present = host.get_fact(Rules)
+
+    def wanted(text: str, version: int) -> list[str]:
+        if sources is not None:
+            return _accepting((SSH,), sources, version)
+        who = present.workstation if present else None
+        return [] if _decided(text, version, who) else _accepting((SSH,), (ANYWHERE,), version)
+
+    yield from _set(present, wanted, frozenset())
+
+
+def _set(present: Iptables | None, wanted: Wanted, shut: Collection[int]) -> Commands:
     if present is None:
         yield from unknown("iptables' rules")
-    elif present.active:
-        # all at once, since a dry run follows an operation no further than its first command
-        yield from list(_changes(present, ports, sources))
+        return
+    if present.active:
+        try:
+            # all at once, since a dry run follows an operation no further than its first command
+            commands = [
+                command
+                for version, family in present.active.items()
+                for command in _changes(version, family, wanted, shut)
+            ]
+        except ValueError as error:
+            yield from fail(str(error))
+        else:
+            yield from commands
     elif present.firewalld:
         yield from fail("firewalld is on, but this host's firewall_backend is iptables")
     else:
         host.noop("the service iptables is off, and stays off")
 
 
-def _changes(present: Iptables, ports: tuple[str, ...], sources: tuple[str, ...]) -> Commands:
-    anywhere = ANYWHERE in sources
-    wanted = [
-        accepting(port, None if anywhere else source) for source, port in product(sources, ports)
-    ]
-    unwanted = [] if anywhere else [accepting(port, None) for port in ports]
-    running = changes(present.chain, wanted, unwanted)
-    commands = [f"iptables -D INPUT {rule}" for rule in running.removed]
-    commands += [f"iptables -I INPUT {rule}" for rule in running.inserted]
-    if commands:
+def _changes(version: int, family: Family, wanted: Wanted, shut: Collection[int]) -> Commands:
+    """Yield the commands for one version of IP.
+
+    Raises ValueError when its saved file cannot be changed.
+    """
+    program = PROGRAMS[version]
+    path = saved_path(program)
+    needed = changes(input_chain(family.running), wanted(family.running, version), shut)
+    if commands := [*needed.commands(program)]:
         yield StringCommand(" && ".join(commands))
-    saved = set_rules(present.saved or EMPTY, wanted, unwanted)
-    if saved != present.saved:
-        yield from write(SAVED, present.saved, saved, mode="600")
+    text = EMPTY if family.saved is None else family.saved
+    try:
+        saved = set_rules(text, wanted(text, version), shut)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be changed: {error}") from None
+    if saved != text:
+        yield from write(path, family.saved, saved, mode="600")
+
+
+def _accepting(ports: tuple[str, ...], sources: tuple[str, ...], version: int) -> list[str]:
+    mine = (source for source in sources if source == ANYWHERE or _version(source) == version)
+    return [accepting(port, source) for source, port in product(mine, ports)]
+
+
+def _version(source: str) -> int:
+    return ip_network(source).version
+
+
+def _decided(text: str, version: int, who: IPAddress | None) -> bool:
+    """Return whether there is nothing to open for somebody: not so if it is the other IP's."""
+    if who and who.version != version:
+        return True
+    return admits_ssh(input_chain(text), who) is not None or accepts_the_rest(text)
+
+
+def _warn(present: Iptables, sources: tuple[str, ...]) -> None:
+    """Say what leaves ports open to anyone although no rule names them."""
+    for version, family in present.families.items():
+        program = PROGRAMS[version]
+        if not family.active and version in map(_version, sources):
+            host.log(f"open to anyone over IPv{version}: {program} is off", logger.warning)
+        for rule in wide_open(input_chain(family.running)):
+            host.log(f"open to anyone by a rule of {program}: {rule}", logger.warning)
+        if accepts_the_rest(family.running):
+            host.log(f"open to anyone: INPUT of {program} refuses nothing", logger.warning)

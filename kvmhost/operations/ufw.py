@@ -1,28 +1,45 @@
 """Rules of ufw. None of these operations switches it on or off."""
 
+from collections.abc import Iterable, Mapping
 from itertools import product
-from shlex import quote
 
-from pyinfra import host
+from pyinfra import host, logger
 from pyinfra.api import StringCommand, operation
 
 from kvmhost.facts.files import Text
-from kvmhost.facts.ufw import Allowed, Rules
-from kvmhost.firewall import ANYWHERE
+from kvmhost.facts.ufw import DEFAULTS, Rules, Ufw
+from kvmhost.firewall import ANYWHERE, SSH, closed
 from kvmhost.keyvalue import SHELL, set_keys
 from kvmhost.operations.commands import Commands, unknown
 from kvmhost.operations.files import write
+from kvmhost.ufw import Rule, allowing, closing, deciding, opening, wide_open
 
-_DEFAULTS = "/etc/default/ufw"
+
+@operation()
+def defaults(values: Mapping[str, str]) -> Commands:
+    """
+    Set what ufw does where no rule says anything, such as its way with the guests' packets.
+
+    + values: values of variables in /etc/default/ufw
+    """
+    present = host.get_fact(Text, path=DEFAULTS)
+    if present is None:
+        yield from unknown(DEFAULTS)
+        return
+    text = set_keys(present.text or "", values, SHELL)
+    if text != present.text:
+        yield from write(DEFAULTS, present.text, text, mode="644")
+        yield StringCommand("if ufw status | grep -q 'Status: active'; then ufw reload; fi")
 
 
 @operation()
 def allow(ports: tuple[str, ...], sources: tuple[str, ...]) -> Commands:
     """
-    Have TCP ports open to some sources, and not to anyone else.
+    Have TCP ports open to some sources, and neither TCP nor UDP to anyone else, over IPv4 and IPv6.
 
-    A rule that opens one of these ports to anywhere is taken out, unless that is asked for:
-    CloudStack's own setup adds such rules. Rules for other sources stay.
+    A rule that opens one of these ports to anywhere is taken out, or keeps its other ports, unless
+    that is asked for: CloudStack's own setup adds such rules. Rules for other sources stay, and
+    those for SSH.
 
     + ports: port numbers, or ranges such as 5900:6100
     + sources: networks with their prefix, or `ANYWHERE` alone
@@ -31,35 +48,47 @@ def allow(ports: tuple[str, ...], sources: tuple[str, ...]) -> Commands:
     if present is None:
         yield from unknown("ufw's rules")
         return
-    wanted = [Allowed(port, _address(source)) for source, port in product(sources, ports)]
-    surplus = [Allowed(port, ANYWHERE) for port in ports if ANYWHERE not in sources]
-    changes = [_rule(rule) for rule in wanted if rule not in present.allowed]
-    changes += [f"delete {_rule(rule)}" for rule in surplus if rule in present.allowed]
-    if changes:
-        yield StringCommand(" && ".join(f"ufw {change}" for change in changes))
+    changes = [*opening(present.rules, _wanted(present, ports, sources))]
+    if ANYWHERE not in sources:
+        changes += closing(present.rules, closed(ports))
+        for rule in wide_open(present.rules, closed(ports)):
+            host.log(f"open to anyone by ufw's rule: {rule.command()}", logger.warning)
+    yield from _told(changes)
 
 
 @operation()
-def forward_policy(policy: str) -> Commands:
+def ssh(sources: tuple[str, ...] | None) -> Commands:
     """
-    Have ufw treat forwarded packets so, guests' packets on a bridge among them.
+    Have SSH open to some sources. What a rule says of SSH already stays as it is.
 
-    + policy: ACCEPT, DROP or REJECT
+    + sources: networks with their prefix; None: as it is, if the workstation's connection is let
+      in already, or refused by a rule for SSH, else anyone
     """
-    present = host.get_fact(Text, path=_DEFAULTS)
+    present = host.get_fact(Rules)
     if present is None:
-        yield from unknown(_DEFAULTS)
+        yield from unknown("ufw's rules")
         return
-    text = set_keys(present.text or "", {"DEFAULT_FORWARD_POLICY": f'"{policy}"'}, SHELL)
-    if text != present.text:
-        yield from write(_DEFAULTS, present.text, text, mode="644")
-        yield StringCommand("if ufw status | grep -q 'Status: active'; then ufw reload; fi")
+    if sources is None:
+        rule = deciding(present.rules, SSH, present.workstation)
+        if rule and not rule.admits and rule.ports != "any":
+            host.log(f"refused SSH by ufw's rule: {rule.command()}", logger.warning)
+            return
+        if rule.admits if rule else present.accepts:
+            host.noop("who may reach SSH is left as it is")
+            return
+    wanted = _wanted(present, (SSH,), (ANYWHERE,) if sources is None else sources)
+    missing = [
+        rule for rule in wanted if not any(each.takes_the_place_of(rule) for each in present.rules)
+    ]
+    yield from _told(opening(present.rules, missing))
 
 
-def _address(source: str) -> str:
-    """Return a network as ufw itself writes it: a single address has no prefix."""
-    return source.removesuffix("/32")
+def _wanted(present: Ufw, ports: tuple[str, ...], sources: tuple[str, ...]) -> list[Rule]:
+    rules = [rule for source, port in product(sources, ports) for rule in allowing(port, source)]
+    return [rule for rule in rules if present.ipv6 or rule.source.version == 4]
 
 
-def _rule(rule: Allowed) -> str:
-    return f"allow proto tcp from {quote(rule.source)} to any port {quote(rule.port)}"
+def _told(changes: Iterable[str]) -> Commands:
+    commands = [f"ufw {change}" for change in dict.fromkeys(changes)]
+    if commands:
+        yield StringCommand(" && ".join(commands))

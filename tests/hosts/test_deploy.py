@@ -147,9 +147,13 @@ def test_limit_touches_only_its_cluster(fleet: Fleet, hosts: Hosts, deploy: Depl
 
 def test_a_firewall_that_is_on_lets_only_the_sources_in(hosts: Hosts, deploy: Deploy) -> None:
     host = hosts[0]
-    host.run("ufw --force enable")
+    # as CloudStack's own setup does
+    host.run("ufw --force enable && ufw allow 16509")
     try:
+        run = deploy("-y", "--json", "--limit", host.name)
+        assert run.changed == {"Firewall | Open CloudStack's ports": [host.name]}
         assert deploy("-y", "--json", "--limit", host.name).changed == {}
+        assert "--dport 16509" not in host.run("ip6tables-save").stdout
         rules = host.run("iptables-save").stdout
         assert "-A ufw-user-input -p tcp -m tcp --dport 22 -j ACCEPT" in rules
         libvirt = [rule for rule in rules.splitlines() if "--dport 16509" in rule]

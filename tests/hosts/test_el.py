@@ -85,7 +85,9 @@ def test_iptables_lets_the_sources_in_once_before_it_refuses(
     assert run.changed == {}
     host.run("systemctl restart iptables")  # which reads what is saved
     before = rules_before_refusal(host)
-    assert "-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT" in before
+    assert [rule for rule in before if "--dport 22 " in rule] == [
+        "-A INPUT -p tcp -m state --state NEW -m tcp --dport 22 -j ACCEPT"
+    ], "SSH stays as it is"
     assert "-A INPUT -i lo -j ACCEPT" in before, "what was there before stays"
 
 

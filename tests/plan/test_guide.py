@@ -538,6 +538,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
             f"config {encoded('SELINUX=enforcing' + chr(10) + 'SELINUXTYPE=targeted' + chr(10))}",
         ],
         "service iptables status": [
+            "family 4",
             "active",
             "-P INPUT ACCEPT",
             "-A INPUT -m state --state RELATED,ESTABLISHED -j ACCEPT",
@@ -561,7 +562,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
             "loaded usr.sbin.libvirtd",
             "loaded usr.lib.libvirt.virt-aa-helper",
         ],
-        "ufw status": ["installed", "Status: inactive"],
+        "user.rules": "rules",
         "-e /etc/default/ufw": text('DEFAULT_FORWARD_POLICY="DROP"\n'),
     },
 }

@@ -10,37 +10,14 @@ from pathlib import Path
 import pytest
 
 from kvmhost.facts.cloudinit import Configuration, Told
-from kvmhost.facts.firewalld import Firewalld, InterfaceZone, Zone
 from kvmhost.facts.libvirt import Guests
 from kvmhost.facts.network import Network
 from kvmhost.facts.packages import Installed, Updates
 from kvmhost.facts.selinux import Selinux, Status
 from kvmhost.facts.systemd import Unit, Units
 from kvmhost.facts.sysvinit import Service, Services
-from kvmhost.facts.ufw import Allowed, Rules, Ufw
-from kvmhost.firewall import ANYWHERE
 from kvmhost.network.change import Present
 from kvmhost.network.takeover import Resolvers
-
-# captured from firewall-cmd 1.3.3, shortened
-FIREWALLD = """\
-zone public
-runtime
-public (active)
-  target: default
-  interfaces: eth0
-  services: dhcpv6-client ssh
-  ports: 22/tcp 5900-6100/tcp
-  protocols: 
-  forward: yes
-  source-ports: 
-  rich rules: 
-\trule family="ipv4" source address="10.0.0.5/32" port port="1798" protocol="tcp" accept
-permanent
-public (active)
-  ports: 
-  rich rules: 
-"""  # noqa: W291 (as firewall-cmd writes it)
 
 # captured from rpm 4.18
 RPM = """\
@@ -83,18 +60,6 @@ def test_a_kernel_without_ipv6_has_no_routes_for_it() -> None:
     assert Network().process([*links, *route, "routes6 "]) == present
     with_ipv6 = Network().process([*links, *route, 'routes6 [{"dst":"fe80::/64"}]'])
     assert with_ipv6 == replace(present, routes6=[{"dst": "fe80::/64"}])
-
-
-def test_the_zone_of_an_interface_is_read_as_it_is_now_and_as_it_is_kept() -> None:
-    rule = 'rule family="ipv4" source address="10.0.0.5/32" port port="1798" protocol="tcp" accept'
-    assert InterfaceZone().process(FIREWALLD.splitlines()) == Firewalld(
-        running=True,
-        iptables=False,
-        zone="public",
-        runtime=Zone(frozenset(("22/tcp", "5900-6100/tcp")), frozenset((rule,))),
-        permanent=Zone(),
-    )
-    assert InterfaceZone().process(["iptables", "off"]) == Firewalld(running=False, iptables=True)
 
 
 def test_only_packages_that_are_there_are_installed() -> None:
@@ -217,53 +182,6 @@ def test_the_state_of_units_is_told_apart_in_their_order() -> None:
     assert units["libvirtd.service"].running
     assert not units["libvirtd.service"].up
     assert units["chronyd.service"].masked
-
-
-# in the form of ufw 0.31, which Ubuntu 12.04 has
-USER_RULES = """\
-### RULES ###
-
-### tuple ### allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 in
--A ufw-user-input -p tcp --dport 22 -j ACCEPT
-
-### tuple ### allow tcp 5900:6100 0.0.0.0/0 any 192.168.42.0/24 in
--A ufw-user-input -p tcp -m multiport --dports 5900:6100 -s 192.168.42.0/24 -j ACCEPT
-
-### tuple ### deny tcp 1798 0.0.0.0/0 any 0.0.0.0/0 in
--A ufw-user-input -p tcp --dport 1798 -j DROP
-"""
-SHOWN = "Added user rules (see 'ufw status' for running firewall):\nufw allow 443/tcp"
-
-
-@pytest.mark.parametrize(
-    ("shown", "allowed"),
-    [
-        (f'echo "{SHOWN}"', {Allowed("443", ANYWHERE)}),
-        (
-            "echo 'ERROR: Invalid syntax' >&2; exit 1",
-            {Allowed("22", ANYWHERE), Allowed("5900:6100", "192.168.42.0/24")},
-        ),
-    ],
-    ids=["ufw 0.33", "ufw 0.31"],
-)
-def test_the_rules_of_ufw_are_told_by_an_old_one_too(
-    shown: str, allowed: set[Allowed], tmp_path: Path
-) -> None:
-    program = tmp_path / "ufw"
-    program.write_text(
-        "#!/bin/sh\nif [ $1 = status ]; then echo Status: inactive; exit; fi\n" + shown + "\n"
-    )
-    program.chmod(0o755)
-    (tmp_path / "user.rules").write_text(USER_RULES)
-    answer = subprocess.run(
-        ["sh", "-c", Rules().command().replace("/lib/ufw/", f"{tmp_path}/")],
-        env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    found = Rules().process(answer.stdout.splitlines())
-    assert found == Ufw(installed=True, active=False, allowed=frozenset(allowed))
 
 
 def test_guests_are_told_from_none_and_from_no_answer() -> None:

@@ -1,11 +1,23 @@
-"""Rules of an INPUT chain that let TCP through: once each, and before all that refuses."""
+"""Rules of an INPUT chain: those wanted once each, before all that refuses, none for anyone."""
+
+from ipaddress import ip_address
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvmhost.facts.iptables import Rules
-from kvmhost.iptables import EMPTY, accepting, changes, input_chain, set_rules
+from kvmhost.firewall import ANYWHERE, closed, numbers, ranges
+from kvmhost.iptables import (
+    EMPTY,
+    accepting,
+    accepts_the_rest,
+    admits_ssh,
+    changes,
+    input_chain,
+    set_rules,
+    wide_open,
+)
 
 # in the form of iptables-save(8), with the rules of EL 6's installer; a table that is not ours
 # comes first
@@ -28,7 +40,8 @@ COMMIT
 """
 REJECT = "-j REJECT --reject-with icmp-host-prohibited"
 LIBVIRT = accepting("16509", "192.168.42.0/24")
-ANYONE = accepting("16509", None)
+ANYONE = accepting("16509", ANYWHERE)
+SHUT = closed(("16509", "5900:6100"))
 
 
 def test_the_rule_is_the_guides_unless_it_has_a_source() -> None:
@@ -60,12 +73,12 @@ def test_only_the_filter_tables_chain_is_read() -> None:
 def test_what_has_to_change_in_a_chain(
     chain: list[str], removed: list[str], inserted: list[str]
 ) -> None:
-    found = changes(chain, [LIBVIRT], [ANYONE])
+    found = changes(chain, [LIBVIRT], SHUT)
     assert (list(found.removed), list(found.inserted)) == (removed, inserted)
 
 
 def test_a_saved_file_keeps_every_other_line() -> None:
-    text = set_rules(SAVED, [LIBVIRT, accepting("22", None)], [ANYONE])
+    text = set_rules(SAVED, [LIBVIRT, accepting("22", ANYWHERE)], SHUT)
     before, after = SAVED.splitlines(), text.splitlines()
     assert [line for line in after if line not in before] == [f"-A INPUT {LIBVIRT}"]
     assert after[9:11] == ["-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT", f"-A INPUT {LIBVIRT}"]
@@ -73,7 +86,7 @@ def test_a_saved_file_keeps_every_other_line() -> None:
 
 
 def test_a_file_that_was_never_saved_gets_our_rules_only() -> None:
-    assert set_rules(EMPTY, [LIBVIRT], [ANYONE]).splitlines()[4:] == [
+    assert set_rules(EMPTY, [LIBVIRT], SHUT).splitlines()[4:] == [
         f"-A INPUT {LIBVIRT}",
         "COMMIT",
     ]
@@ -84,11 +97,11 @@ def test_a_file_that_was_never_saved_gets_our_rules_only() -> None:
 def test_what_was_set_needs_no_change_and_a_running_chain_becomes_the_saved_one(
     chain: list[str],
 ) -> None:
-    wanted = [accepting("22", None), LIBVIRT]
+    wanted = [accepting("22", ANYWHERE), LIBVIRT]
     text = EMPTY.replace("COMMIT", "".join(f"-A INPUT {rule}\n" for rule in chain) + "COMMIT")
-    saved = set_rules(text, wanted, [ANYONE])
-    assert set_rules(saved, wanted, [ANYONE]) == saved
-    found = changes(chain, wanted, [ANYONE])
+    saved = set_rules(text, wanted, SHUT)
+    assert set_rules(saved, wanted, SHUT) == saved
+    found = changes(chain, wanted, SHUT)
     for rule in found.removed:
         chain.remove(rule)
     for rule in found.inserted:
@@ -98,8 +111,166 @@ def test_what_was_set_needs_no_change_and_a_running_chain_becomes_the_saved_one(
     assert ANYONE not in chain
 
 
-def test_a_host_says_whether_the_service_is_on() -> None:
-    on = Rules().process(["active", "-P INPUT ACCEPT", f"-A INPUT {REJECT}", "saved KmZpbHRlcgo="])
-    assert (on.active, on.firewalld, on.chain, on.saved) == (True, False, (REJECT,), "*filter\n")
-    off = Rules().process(["off", "firewalld"])
-    assert (off.active, off.firewalld, off.chain, off.saved) == (False, True, (), None)
+# in the forms of iptables-save 1.8.9 and of administrators
+OPEN = {
+    "-p tcp -m tcp --dport 16509 -m state --state NEW -j ACCEPT": [],
+    "-p tcp -m state --state NEW -m tcp --dport 5900 -j ACCEPT": [],
+    "-i eth0 -p tcp -m conntrack --ctstate NEW,RELATED -m tcp --dport 16509 -j ACCEPT": [],
+    "-m state ! --state INVALID -p tcp -m tcp --dport 16509 -j ACCEPT": [],
+    "! -i eth0 -p udp -m udp --dport 6000 -j ACCEPT": [],
+    "-p tcp --destination-port 16509 --jump ACCEPT": [],
+    "-s 0.0.0.0/0 -p tcp -m tcp --dport 16509 -j ACCEPT": [],
+    "-s ::/0 -p tcp -m tcp --dport 16509 -j ACCEPT": [],
+    r"""-p udp -m udp --dport 16509 -m comment --comment "a \'b\' --dport 80" -j ACCEPT""": [],
+    "-p tcp -m multiport --dports 80,16509,5900:6200 -j ACCEPT": [
+        "-p tcp -m multiport --dports 80 -j ACCEPT",
+        "-p tcp -m multiport --dports 6101:6200 -j ACCEPT",
+    ],
+    "-p tcp -m tcp --dport 16000: -m limit --limit 3/min -j ACCEPT": [
+        "-p tcp -m tcp --dport 16000:16508 -m limit --limit 3/min -j ACCEPT",
+        "-p tcp -m tcp --dport 16510:65535 -m limit --limit 3/min -j ACCEPT",
+    ],
+    "-p tcp -m tcp ! --dport 1:16508 -j ACCEPT": [
+        "-p tcp -m tcp --dport 0 -j ACCEPT",
+        "-p tcp -m tcp --dport 16510:65535 -j ACCEPT",
+    ],
+}
+NOT_OPEN = [
+    LIBVIRT,
+    "! -s 10.0.0.1/32 -p tcp -m tcp --dport 16509 -j ACCEPT",
+    "-s 10.0.0.1,10.0.0.2 -p tcp -m tcp --dport 16509 -j ACCEPT",
+    "-p tcp -m set --match-set hosts src -m tcp --dport 16509 -j ACCEPT",
+    "-i lo -p tcp -m tcp --dport 16509 -j ACCEPT",
+    "-p tcp -m state --state ESTABLISHED -m tcp --dport 16509 -j ACCEPT",
+    "-p tcp -m tcp --sport 16509 -j ACCEPT",
+    "x--dport 16509 -p tcp -j ACCEPT",
+    "-p tcp -m tcp --dport 16509 -j LOG",
+    "-p tcp -m tcp --dport 16509 -j DROP",
+    "-p sctp -m sctp --dport 16509 -j ACCEPT",
+    "-p tcp -m tcp --dport nonsense -j ACCEPT",
+    "-p tcp -m tcp --dport 16509:99999 -j ACCEPT",
+    "-j ACCEPT",
+    '-m comment --comment "-p tcp --dport 16509 -j ACCEPT" -j f2b-sshd',
+    "",
+    "!",
+    '"',
+]
+
+
+@pytest.mark.parametrize("rule", OPEN)
+def test_what_opens_a_port_to_anyone_is_taken_out_and_its_other_ports_are_kept(rule: str) -> None:
+    found = changes(["-i lo -j ACCEPT", rule], [], SHUT)
+    assert found.removed == (rule,)
+    assert found.kept == tuple((2, kept) for kept in OPEN[rule])
+    text = EMPTY.replace("COMMIT", f"-A INPUT {rule}\nCOMMIT")
+    kept = "".join(f"-A INPUT {each}\n" for each in OPEN[rule])
+    assert set_rules(text, [], SHUT) == EMPTY.replace("COMMIT", f"{kept}COMMIT")
+
+
+@pytest.mark.parametrize("rule", NOT_OPEN)
+def test_every_other_rule_stays(rule: str) -> None:
+    assert changes([rule], [], SHUT) == changes([], [], SHUT)
+    assert changes([rule], [], closed(("22",))) == changes([], [], SHUT)
+
+
+def test_a_shell_gets_the_words_of_a_rule_as_they_are() -> None:
+    odd = '-p tcp -m tcp --dport 16509 -m comment --comment "$(halt) \\"q\\" \\\\" -j ACCEPT'
+    assert [*changes([odd], [LIBVIRT], SHUT).commands("iptables")] == [
+        "iptables -D INPUT -p tcp -m tcp --dport 16509 -m comment "
+        """--comment '$(halt) "q" \\' -j ACCEPT""",
+        f"iptables -I INPUT {LIBVIRT}",
+    ]
+
+
+def test_kept_rules_go_in_from_the_last_so_that_the_numbers_stay_true() -> None:
+    chain = [
+        "-p tcp -m tcp --dport 16508:16509 -j ACCEPT",
+        "-p udp -m udp --dport 5899:5900 -j ACCEPT",
+    ]
+    commands = [*changes(chain, [], SHUT).commands("ip6tables")]
+    assert commands == [
+        "ip6tables -I INPUT 2 -p udp -m udp --dport 5899 -j ACCEPT",
+        "ip6tables -I INPUT 1 -p tcp -m tcp --dport 16508 -j ACCEPT",
+        *(f"ip6tables -D INPUT {rule}" for rule in chain),
+    ]
+
+
+def test_rules_that_name_no_port_are_found() -> None:
+    wide = ["-p tcp -j ACCEPT", "-i eth1 -j ACCEPT", "-m state --state NEW -j ACCEPT", "-j ACCEPT"]
+    narrow = ["-i lo -j ACCEPT", "-p icmp -j ACCEPT", "-s 10.0.0.0/8 -j ACCEPT", ANYONE]
+    established = "-m state --state RELATED,ESTABLISHED -j ACCEPT"
+    assert [*wide_open([*narrow, *wide, established])] == wide
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "COMMIT\n",
+        "*nat\n:PREROUTING ACCEPT [0:0]\nCOMMIT\n",
+        "*filter\n:INPUT ACCEPT [0:0]\n",
+        "-A INPUT -j ACCEPT\n*nat\nCOMMIT\n",
+    ],
+)
+def test_a_saved_file_without_a_filter_table_cannot_be_changed(text: str) -> None:
+    with pytest.raises(ValueError, match=r"no table filter from \*filter to COMMIT"):
+        set_rules(text, [LIBVIRT], SHUT)
+
+
+@settings(deadline=None)
+@given(st.text(alphabet=st.sampled_from("-AINPUTjpmtcd!:, \"\\'\x0c\x85\u2028\n1650922*")))
+def test_foreign_lines_survive_and_none_of_them_ends_a_run(text: str) -> None:
+    saved = EMPTY.replace("COMMIT", f"# {text.replace(chr(10), chr(10) + '# ')}\nCOMMIT")
+    assert set_rules(saved, [], SHUT) == saved
+    assert changes([text], [], SHUT).inserted == ()
+    admits_ssh([text], None)
+
+
+SSH_RULES: list[tuple[list[str], str | None, bool | None]] = [
+    ([accepting("22", ANYWHERE)], "10.0.0.9", True),
+    ([accepting("22", "10.0.0.0/8"), REJECT], "10.0.0.9", True),
+    ([accepting("22", "10.0.0.0/8"), REJECT], "172.16.0.1", None),
+    ([accepting("22", "10.0.0.0/8"), REJECT], None, True),
+    (["-p tcp -m tcp --dport ssh -j ACCEPT"], "10.0.0.9", True),
+    (["-p tcp -m set --match-set bastions src -m tcp --dport 22 -j ACCEPT"], "10.0.0.9", True),
+    (["-s 10.0.0.0/8 -j ACCEPT"], "10.0.0.9", True),
+    (["-p tcp -m tcp --dport 22 -j DROP", accepting("22", ANYWHERE)], "10.0.0.9", False),
+    (["-i eth1 -p tcp -m tcp --dport 22 -j DROP", "-j ACCEPT"], "10.0.0.9", True),
+    (["-i lo -j ACCEPT", "-m state --state ESTABLISHED -j ACCEPT", REJECT], "10.0.0.9", None),
+    (["-p udp -m udp --dport 22 -j ACCEPT", LIBVIRT, "-j f2b-sshd"], "192.168.42.9", None),
+]
+
+
+@pytest.mark.parametrize(("chain", "who", "admitted"), SSH_RULES)
+def test_whether_ssh_is_open_to_somebody(
+    chain: list[str], who: str | None, admitted: bool | None
+) -> None:
+    assert admits_ssh(chain, ip_address(who) if who else None) is admitted
+
+
+def test_a_chain_that_refuses_nothing_lets_the_rest_in() -> None:
+    assert accepts_the_rest(EMPTY)
+    assert accepts_the_rest("-P INPUT ACCEPT\n-A INPUT -s 10.0.0.1/32 -j DROP")
+    assert not accepts_the_rest(SAVED)
+    assert not accepts_the_rest("-P INPUT DROP")
+
+
+def test_ports_are_told_as_few_ranges() -> None:
+    assert ranges(numbers("80,5900:5902,5903")) == ("80", "5900:5903")
+    assert closed(("22", "20:23")) == {20, 21, 23}
+
+
+def test_a_host_says_which_services_are_on() -> None:
+    answer = [
+        *("family 4", "active", "-P INPUT ACCEPT", f"-A INPUT {REJECT}", "saved KmZpbHRlcgo="),
+        *("family 6", "SSH_CONNECTION=fe80::1%eth0 50000 fe80::2%eth0 22"),
+    ]
+    on = Rules().process(answer)
+    ipv4, ipv6 = on.families[4], on.families[6]
+    assert list(on.active) == [4]
+    assert (input_chain(ipv4.running), ipv4.saved) == ((REJECT,), "*filter\n")
+    assert (ipv6.running, ipv6.saved) == ("", None)
+    assert (on.firewalld, on.workstation) == (False, ip_address("fe80::1%eth0"))
+    no_network = "SSH_CONNECTION=UNKNOWN 65535 UNKNOWN 65535"
+    off = Rules().process(["family 4", "family 6", "firewalld", no_network])
+    assert (off.active, off.firewalld, off.workstation) == ({}, True, None)

@@ -45,6 +45,13 @@ def test_the_guides_example_is_accepted() -> None:
     assert settings.network.labels.management == "eth0.100"
 
 
+def test_sources_are_of_either_version_of_ip() -> None:
+    given = ["10.0.0.5", "2001:db8::/64"]
+    firewall = load_one(management_servers=given, ssh_sources=["::/0"]).firewall
+    assert [*map(str, firewall.management_servers)] == ["10.0.0.5/32", "2001:db8::/64"]
+    assert [*map(str, firewall.ssh_sources or ())] == ["::/0"]
+
+
 @pytest.mark.parametrize("given", ["rocky", ["rhel", "rocky"]])
 def test_a_group_may_have_one_distribution_or_several_that_are_alike(given: object) -> None:
     assert "rocky" in load_one(distribution=given).platform.distribution
@@ -200,6 +207,32 @@ BAD: dict[str, tuple[dict[str, Any], str, str, str]] = {
         "management_servers",
         "10.0.0.5/8",
         "network",
+    ),
+    "a source that is no name": (
+        {"ssh_sources": ["bastion.example.org"]},
+        "ssh_sources",
+        "bastion.example.org",
+        "2001:db8::/64",
+    ),
+    "a source that is a number": ({"firewall_sources": [10]}, "firewall_sources", "10", "10.0.0.0"),
+    "nobody who may reach SSH": ({"ssh_sources": []}, "ssh_sources", "[]", "else anyone"),
+    "everybody as a source": (
+        {"management_servers": ["::/0"]},
+        "management_servers",
+        "::/0",
+        "firewall_from_anywhere",
+    ),
+    "a port out of range": (
+        {"firewall_ports": ["16509:99999"]},
+        "firewall_ports",
+        "16509:99999",
+        "5900:6100",
+    ),
+    "a range that goes backwards": (
+        {"firewall_ports": ["6100:5900"]},
+        "firewall_ports",
+        "6100:5900",
+        "5900:6100",
     ),
     "a port that is none": ({"firewall_ports": ["ssh"]}, "firewall_ports", "ssh", "5900:6100"),
     "a VLAN tag out of range": (
