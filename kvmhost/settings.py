@@ -27,6 +27,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from kvmhost import table
+from kvmhost.masking import masked
 from kvmhost.network.backends import BACKENDS
 from kvmhost.network.keys import NetworkKeys
 from kvmhost.network.model import InvalidNetworkError, Network, build
@@ -498,7 +499,8 @@ def _unrenderable(settings: Settings) -> Iterator[Problem]:
 
 def _unknown(key: str, value: object, known: Set[str]) -> Problem:
     near = difflib.get_close_matches(key, known, n=1)
-    return Problem(key, value, f"no such key; did you mean {near[0]}?" if near else "no such key")
+    accepted = f"no such key; did you mean {near[0]}?" if near else "no such key"
+    return Problem(key, masked(value, key), accepted)
 
 
 def _problem(error: ErrorDetails) -> Problem:
@@ -506,7 +508,8 @@ def _problem(error: ErrorDetails) -> Problem:
     missing = error["type"] == "missing"
     key = str(error["loc"][0]) if error["loc"] else error["type"]
     value = error["input"] if error["loc"] and not missing else error["input"].get(key, "(missing)")
-    return Problem(key, value, f"{error['msg']} ({KEYS[key].description})")
+    within = map(str, error["loc"][1:])  # no key of ours is secret, but what is in it may be
+    return Problem(key, masked(value, *within), f"{error['msg']} ({KEYS[key].description})")
 
 
 def _shared_addresses(settings: Mapping[str, Settings]) -> Iterator[tuple[str, Problem]]:

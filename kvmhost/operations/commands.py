@@ -6,6 +6,8 @@ from shlex import quote
 from pyinfra.api import StringCommand
 from pyinfra.api.command import PyinfraCommand
 
+from kvmhost.masking import masked_reason
+
 Commands = Generator[PyinfraCommand, None, None]
 """The remote commands of an operation, in order."""
 
@@ -15,7 +17,7 @@ def fail(reason: str) -> Commands:
 
     An exception in an operation would end the run for all hosts; a failed command fails one.
     """
-    yield StringCommand(f"echo {quote(reason)} >&2; exit 1")
+    yield StringCommand(f"echo {quote(masked_reason(reason))} >&2; exit 1")
 
 
 def unknown(what: str) -> Commands:

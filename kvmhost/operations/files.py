@@ -11,6 +11,7 @@ from pyinfra.operations.util.files import generate_color_diff
 
 from kvmhost.facts.files import Text
 from kvmhost.keyvalue import Style, set_keys
+from kvmhost.masking import masked_lines
 from kvmhost.operations.commands import Commands, unknown
 
 NEW = "{new}"
@@ -121,10 +122,15 @@ def replacing_script(
 
 
 def log_difference(path: str, present: str | None, text: str) -> None:
-    """Show the difference when pyinfra runs with --diff, in the manner of its files.put."""
+    """Show the difference when pyinfra runs with --diff, in the manner of its files.put.
+
+    What is secret is masked; that it changes is shown.
+    """
     if not host.state.config.DIFF:
         return
     host.log(f"Will {'create' if present is None else 'modify'} {path}")
-    for line in generate_color_diff((present or "").splitlines(), text.splitlines()):
+    secrets: dict[str, int] = {}
+    lines = [list(masked_lines(each, secrets)) for each in (present or "", text)]
+    for line in generate_color_diff(*lines):
         logger.info("  %s", line.encode("utf-8", "backslashreplace").decode())
     logger.info("")
