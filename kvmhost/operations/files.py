@@ -6,13 +6,13 @@ from pathlib import PurePosixPath
 from shlex import join, quote
 
 from pyinfra import host, logger
-from pyinfra.api import StringCommand, operation
+from pyinfra.api import StringCommand
 from pyinfra.operations.util.files import generate_color_diff
 
 from kvmhost.facts.files import Text
 from kvmhost.keyvalue import Style, set_keys
 from kvmhost.masking import masked_lines
-from kvmhost.operations.commands import Commands, unknown
+from kvmhost.operations.commands import Commands, operation, unknown
 
 NEW = "{new}"
 """Stands for the new file's temporary path in a validating command."""

@@ -4,13 +4,13 @@ from ipaddress import IPv4Address
 from shlex import quote
 
 from pyinfra import host
-from pyinfra.api import StringCommand, operation
+from pyinfra.api import StringCommand
 
 from kvmhost.facts.hostname import SYSCONFIG, Hostname, Names
 from kvmhost.hosts_file import name_host
 from kvmhost.keyvalue import SHELL, set_keys
 from kvmhost.operations import files
-from kvmhost.operations.commands import Commands, unknown
+from kvmhost.operations.commands import Commands, operation, unknown
 
 
 @operation()

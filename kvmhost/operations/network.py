@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import gevent
 from pyinfra import host
-from pyinfra.api import FunctionCommand, Host, State, StringCommand, operation
+from pyinfra.api import FunctionCommand, Host, State, StringCommand
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS
 from pyinfra.api.exceptions import ConnectError
 
@@ -23,7 +23,7 @@ from kvmhost.masking import masked_reason
 from kvmhost.network.backends import BACKENDS
 from kvmhost.network.change import GUARD, Change
 from kvmhost.network.model import Network
-from kvmhost.operations.commands import Commands, fail, unknown
+from kvmhost.operations.commands import Commands, fail, operation, unknown
 from kvmhost.operations.files import log_difference
 
 LOG = "/var/log/cloudstack-network.log"

@@ -4,10 +4,10 @@ from pathlib import PurePosixPath
 from shlex import join, quote
 
 from pyinfra import host
-from pyinfra.api import StringCommand, operation
+from pyinfra.api import StringCommand
 
 from kvmhost.facts.packages import LISTS_RENEWED, WITH_NEW_PACKAGES, Installed, SigningKey, Updates
-from kvmhost.operations.commands import Commands, unknown
+from kvmhost.operations.commands import Commands, operation, unknown
 from kvmhost.settings import Platform
 
 _APT = (
