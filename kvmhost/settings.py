@@ -7,9 +7,10 @@ of a run together and reports everything that is wrong with any of them at once.
 
 import difflib
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, ip_address
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -51,9 +52,21 @@ _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 
 
 def _host_name(value: str) -> str:
-    if not re.fullmatch(rf"{_LABEL}(\.{_LABEL})*", value):
+    last = value.rpartition(".")[2]
+    if last.isdecimal() or ":" in value:  # no domain is a number (RFC 3696, section 2)
+        is_good = _is_address(value)
+    else:
+        is_good = bool(re.fullmatch(rf"{_LABEL}(\.{_LABEL})*", value))
+    if not is_good:
         raise PydanticCustomError("host_name", "a host name or an address, such as 10.0.0.5")
     return value
+
+
+def _is_address(value: str) -> bool:
+    try:
+        return getattr(ip_address(value), "scope_id", None) is None
+    except ValueError:
+        return False
 
 
 def _qualified_name(value: str) -> str:
@@ -68,8 +81,31 @@ def _one_or_more(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
-def _property_names(value: dict[str, str | int]) -> dict[str, str | int]:
-    for name in value:
+def _port_range(value: str) -> str:
+    first, _, last = value.partition(":")
+    if not 1 <= int(first) <= 65535 or (last and not int(first) < int(last) <= 65535):
+        raise PydanticCustomError(
+            "port_range", "a port from 1 to 65535, or a range that begins with the lower one"
+        )
+    return value
+
+
+def _shell_word(value: str) -> str:
+    try:
+        words = shlex.split(value)
+    except ValueError:
+        words = []
+    if len(words) > 1 or (value and not words):
+        raise PydanticCustomError("shell_word", "one word as a shell reads it, such as '\"-d -l\"'")
+    return value
+
+
+def _properties(value: dict[str, str | int]) -> dict[str, str | int]:
+    for name, text in value.items():
+        if str(text) != str(text).strip():
+            raise PydanticCustomError(
+                "property", f"a value of {name} without blanks around it, which its readers keep"
+            )
         if name in OWNED_PROPERTIES:
             raise PydanticCustomError(
                 "owned_property", f"any property but {name}, which CloudStack writes itself"
@@ -93,6 +129,14 @@ AGENT_SETTINGS = {
 }
 """Keys of agent.properties that have a setting of their own, and which."""
 
+Package = Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9@/.]\S*$")]
+PortRange = Annotated[
+    StrictStr, Field(pattern=r"^[1-9][0-9]{0,4}(:[1-9][0-9]{0,4})?$"), AfterValidator(_port_range)
+]
+PropertyName = Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9_][\w.-]*$")]
+ShellWord = Annotated[StrictStr, AfterValidator(_shell_word)]
+Variable = Annotated[StrictStr, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Word = Annotated[StrictStr, Field(pattern=r"^\S+$")]
 HostName = Annotated[StrictStr, AfterValidator(_host_name)]
 QualifiedName = Annotated[StrictStr, AfterValidator(_qualified_name)]
 Url = Annotated[StrictStr, Field(pattern=r"^(https?|file)://\S+$")]
@@ -132,11 +176,11 @@ class Platform(Concern):
     network_backend: Literal["ifupdown", "netplan", "networkmanager", "ifcfg", "unmanaged"] = Field(
         description="what configures the network; unmanaged: bridges are left to the administrator"
     )
-    network_scripts_packages: tuple[StrictStr, ...] = Field(
+    network_scripts_packages: tuple[Package, ...] = Field(
         default=("network-scripts",),
         description="the packages of the network scripts, which network_backend ifcfg needs",
     )
-    openvswitch_packages: tuple[StrictStr, ...] = Field(
+    openvswitch_packages: tuple[Package, ...] = Field(
         default=(),
         description="the packages of Open vSwitch; empty: the one named as its service",
     )
@@ -176,7 +220,7 @@ class TimeService(Concern):
     time_service: TimeProgram = Field(
         default="chrony", description="the package of the one time service that runs"
     )
-    time_services: dict[StrictStr, Service] = Field(
+    time_services: dict[Package, Service] = Field(
         default={
             "chrony": "chrony",
             "ntp": "ntp",
@@ -206,14 +250,14 @@ class TimeService(Concern):
 class Libvirt(Concern):
     """The hypervisor's packages, minimum versions and how its daemon is made to listen."""
 
-    libvirt_packages: tuple[StrictStr, ...] = Field(description="packages of libvirt and QEMU")
+    libvirt_packages: tuple[Package, ...] = Field(description="packages of libvirt and QEMU")
     libvirt_minimum: Version = Field(default="1.2.0", description="the oldest libvirt accepted")
     qemu_minimum: Version = Field(default="1.5.0", description="the oldest QEMU accepted")
     libvirt_service: Service = Field(default="libvirtd", description="the service of libvirt")
     libvirtd_arguments_file: AbsolutePath = Field(
         description="the file from which the unit reads the daemon's arguments"
     )
-    libvirtd_arguments: dict[StrictStr, StrictStr] = Field(
+    libvirtd_arguments: dict[Variable, ShellWord] = Field(
         description="the variables of that file that make libvirtd listen"
     )
     libvirt_masked_units: tuple[Unit, ...] = Field(
@@ -228,7 +272,7 @@ class Libvirt(Concern):
 class Security(Concern):
     """What must not stand in libvirt's way (guide, 'Configure the Security Policies')."""
 
-    apparmor_profiles: tuple[StrictStr, ...] = Field(
+    apparmor_profiles: tuple[Annotated[StrictStr, Field(pattern=r"^\w[\w.+-]*$")], ...] = Field(
         default=(), description="file names below /etc/apparmor.d that are disabled"
     )
     selinux_mode: Literal["permissive", "enforcing"] = Field(
@@ -250,7 +294,7 @@ class Firewall(Concern):
         default=False,
         description="whether the ports are open to anyone, as the guide has it",
     )
-    firewall_ports: tuple[Annotated[StrictStr, Field(pattern=r"^\d+(:\d+)?$")], ...] = Field(
+    firewall_ports: tuple[PortRange, ...] = Field(
         default=("1798", "16509", "16514", "5900:6100", "49152:49216"),
         description="TCP ports, or ranges such as 5900:6100, that the sources may reach",
     )
@@ -260,10 +304,10 @@ class Agent(Concern):
     """CloudStack's agent: where its package comes from, and its agent.properties."""
 
     cloudstack_repository: Url = Field(description="URL of the repository with cloudstack-agent")
-    cloudstack_suites: tuple[StrictStr, ...] = Field(
+    cloudstack_suites: tuple[Word, ...] = Field(
         description="suites of that repository, such as noble; / in a flat one; apt only"
     )
-    cloudstack_components: tuple[StrictStr, ...] = Field(
+    cloudstack_components: tuple[Word, ...] = Field(
         default=(), description="components of that repository, such as 4.22; none in a flat one"
     )
     cloudstack_repository_file: AbsolutePath = Field(
@@ -272,12 +316,13 @@ class Agent(Concern):
     )
     cloudstack_key: Url = Field(description="URL of the armoured key that signs the repository")
     cloudstack_key_sha256: Annotated[StrictStr, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(
-        default=None, description="the SHA-256 of that key; None: the first key seen is trusted"
+        default=None,
+        description="the SHA-256 of that key; None: the first key seen is trusted, with https only",
     )
     cloudstack_key_file: AbsolutePath = Field(
         default="/etc/apt/keyrings/cloudstack.asc", description="where that key is kept"
     )
-    cloudstack_requisites: tuple[StrictStr, ...] = Field(
+    cloudstack_requisites: tuple[Package, ...] = Field(
         default=("ca-certificates", "curl"),
         description="packages that fetch the key, or bring repositories that the agent needs too",
     )
@@ -291,8 +336,17 @@ class Agent(Concern):
         default=(), description="CPU flags that guests get, or, after a minus, do not get"
     )
     agent_properties: Annotated[
-        dict[StrictStr, StrictStr | StrictInt], AfterValidator(_property_names)
+        dict[PropertyName, StrictStr | StrictInt], AfterValidator(_properties)
     ] = Field(default_factory=dict, description="further lines of agent.properties")
+
+    @model_validator(mode="after")
+    def _key_is_authentic(self) -> "Agent":
+        if self.cloudstack_key.startswith("http:") and self.cloudstack_key_sha256 is None:
+            raise PydanticCustomError(
+                "cloudstack_key_sha256",
+                "the key's SHA-256, because over http anyone on the way can change the key",
+            )
+        return self
 
     @model_validator(mode="after")
     def _cpu_is_consistent(self) -> "Agent":
@@ -470,6 +524,9 @@ def cluster_of(data: Mapping[str, object]) -> str | None:
 def _load_host(given: Mapping[str, object], other_keys: Set[str]) -> Settings | list[Problem]:
     known = KEYS.keys() | other_keys
     problems = [_unknown(key, given[key], known) for key in given if key not in KEYS]
+    for key, value in given.items():
+        if key in KEYS and not _is_printable(value):
+            problems.append(Problem(key, masked(value), "text on one line, no control characters"))
     concerns: dict[str, Any] = {}
     for concern, model in CONCERNS.items():
         try:
@@ -485,6 +542,15 @@ def _load_host(given: Mapping[str, object], other_keys: Set[str]) -> Settings | 
         return problems
     settings = Settings(**concerns)
     return list(_unrenderable(settings)) or settings
+
+
+def _is_printable(value: object) -> bool:
+    """Whether all text in a value can stand on a line of a file or of a shell script."""
+    if isinstance(value, Mapping):
+        return all(map(_is_printable, (*value, *value.values())))
+    if isinstance(value, list | tuple | set | frozenset):
+        return all(map(_is_printable, value))
+    return not isinstance(value, str) or value.isprintable()
 
 
 def _unrenderable(settings: Settings) -> Iterator[Problem]:
@@ -508,7 +574,8 @@ def _problem(error: ErrorDetails) -> Problem:
     missing = error["type"] == "missing"
     key = str(error["loc"][0]) if error["loc"] else error["type"]
     value = error["input"] if error["loc"] and not missing else error["input"].get(key, "(missing)")
-    within = map(str, error["loc"][1:])  # no key of ours is secret, but what is in it may be
+    # no key of ours is secret, but what is in it may be; "[key]" is about the name there
+    within = [] if error["loc"][-1:] == ("[key]",) else map(str, error["loc"][1:])
     return Problem(key, masked(value, *within), f"{error['msg']} ({KEYS[key].description})")
 
 
