@@ -9,8 +9,10 @@ import difflib
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Set
+from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import IPv4Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address, ip_interface
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -199,7 +201,8 @@ class Preparation(Concern):
     minimum_memory: StrictInt = Field(
         default=3800,
         ge=512,
-        description="MiB that the kernel must report; 4 GB, less what firmware and kernel keep",
+        description="MiB that the kernel must report, what it keeps for kdump included; 4 GB, less "
+        "what firmware and kernel keep",
     )
     require_hvm: StrictBool = Field(
         default=True,
@@ -487,12 +490,15 @@ class SettingsError(ValueError):
 
 
 def load(
-    data: Mapping[str, Mapping[str, object]], other_keys: Set[str] = frozenset()
+    data: Mapping[str, Mapping[str, object]],
+    other_keys: Set[str] = frozenset(),
+    others: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
 ) -> dict[str, Settings]:
     """Return the settings of every host, by its name.
 
     data: the merged inventory and group data of every host, by the host's name.
     other_keys: keys that someone else reads, such as pyinfra's own.
+    others: the data of further hosts, whose addresses are taken; it need not be usable.
 
     Raises SettingsError, with all problems of all hosts, when any of them cannot be used.
     """
@@ -505,7 +511,7 @@ def load(
             settings[name] = outcome
         else:
             problems[name] = outcome
-    for name, problem in _shared_addresses(settings):
+    for name, problem in _shared_addresses(settings, others):
         problems.setdefault(name, []).append(problem)
     if problems:
         raise SettingsError(problems)
@@ -579,8 +585,10 @@ def _problem(error: ErrorDetails) -> Problem:
     return Problem(key, masked(value, *within), f"{error['msg']} ({KEYS[key].description})")
 
 
-def _shared_addresses(settings: Mapping[str, Settings]) -> Iterator[tuple[str, Problem]]:
-    owners: dict[object, str] = {}
+def _shared_addresses(
+    settings: Mapping[str, Settings], others: Mapping[str, Mapping[str, object]]
+) -> Iterator[tuple[str, Problem]]:
+    owners = {address: name for name, data in others.items() for address in _addresses(data)}
     for name, host in settings.items():
         network = host.network
         for key, address in (
@@ -590,6 +598,13 @@ def _shared_addresses(settings: Mapping[str, Settings]) -> Iterator[tuple[str, P
             owner = name if address is None else owners.setdefault(address.ip, name)
             if owner != name:
                 yield name, Problem(key, str(address), f"{owner} has it already")
+
+
+def _addresses(data: Mapping[str, object]) -> Iterator[IPv4Address | IPv6Address]:
+    """Yield the addresses of a host whose settings need not be usable."""
+    for key in ("management_address", "management_address6"):
+        with suppress(ValueError):
+            yield ip_interface(str(data.get(key))).ip
 
 
 def _report(problems: Mapping[str, list[Problem]]) -> str:
