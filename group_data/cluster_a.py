@@ -6,6 +6,8 @@ cloudstack_repository = "https://download.cloudstack.org/ubuntu"
 cloudstack_suites = ("noble",)
 cloudstack_components = ("4.22",)
 cloudstack_key = "https://download.cloudstack.org/release.asc"
+# to be replaced: what sha256sum says of that key, once you have seen that it is CloudStack's
+cloudstack_key_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
 
 bridge_type = "native"
 management_vlan = 100

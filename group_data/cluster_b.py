@@ -6,6 +6,8 @@ cluster = "cluster_b"
 cloudstack_repository = "https://packages.shapeblue.com/cloudstack/upstream/debian/4.22"
 cloudstack_suites = ("/",)
 cloudstack_key = "https://packages.shapeblue.com/release.asc"
+# to be replaced: what sha256sum says of that key, once you have seen that it is CloudStack's
+cloudstack_key_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
 
 bridge_type = "openvswitch"
 bridges = {

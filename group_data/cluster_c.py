@@ -6,6 +6,8 @@ cloudstack_repository = "https://download.cloudstack.org/ubuntu"
 cloudstack_suites = ("jammy",)
 cloudstack_components = ("4.22",)
 cloudstack_key = "https://download.cloudstack.org/release.asc"
+# to be replaced: what sha256sum says of that key, once you have seen that it is CloudStack's
+cloudstack_key_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
 
 bridges = {
     "cloudbr0": 100,  # management and public traffic

@@ -28,6 +28,7 @@ apparmor_profiles = ()
 cloudstack_suites = ()
 cloudstack_repository_file = "/etc/yum.repos.d/cloudstack.repo"
 cloudstack_key_file = "/etc/pki/rpm-gpg/RPM-GPG-KEY-cloudstack"
+# this curl is too old to be kept from http: cloudstack_key_sha256 is needed
 cloudstack_requisites = ("ca-certificates",)
 # guide, "Configuring the firewall": libvirt listens without TLS only
 firewall_ports = ("1798", "16509", "5900:6100", "49152:49216")

@@ -57,6 +57,17 @@ def _of_host(settings: Settings, machine: Machine | None) -> list[Finding]:
     return [Finding(name, *check(settings, machine)) for name, check in _CHECKS.items()]
 
 
+def _root(settings: Settings, machine: Machine) -> Verdict:
+    if machine.root is None:
+        return _untold("id does not answer")
+    if not machine.root:
+        return (
+            "fails",
+            "commands do not run as root; --sudo, or _sudo in group_data, has them do so",
+        )
+    return "holds", "commands run as root"
+
+
 def _distribution(settings: Settings, machine: Machine) -> Verdict:
     accepted = settings.platform.distribution
     if machine.distribution is None:
@@ -145,16 +156,20 @@ def _rollback(settings: Settings, machine: Machine) -> Verdict:
 
 
 def _name(settings: Settings, machine: Machine) -> Verdict:
-    """Judge the name: it is put right on a new host, but CloudStack's certificate bears it."""
+    """Judge the name: it is put right on a new host, but CloudStack's certificate bears it.
+
+    Case does not matter in names (RFC 4343).
+    """
     needed = settings.preparation.hostname
     if machine.hostname is None or machine.managed is None:
         return _untold("the host's answer is incomplete")
-    if machine.managed and machine.hostname not in (needed, needed.partition(".")[0]):
+    names = (needed.lower(), needed.lower().partition(".")[0])
+    if machine.managed and machine.hostname.lower() not in names:
         return (
             "fails",
             f"CloudStack has added it as {machine.hostname}, so it cannot become {needed}",
         )
-    if machine.qualified_name != needed:
+    if (machine.qualified_name or "").lower() != needed.lower():
         found = machine.qualified_name or "nothing"
         return "mendable", f"hostname --fqdn returns {found}; {needed} will be set"
     return "holds", f"hostname --fqdn returns {needed}"
@@ -186,6 +201,7 @@ def _guests(settings: Settings, machine: Machine) -> Verdict:
 
 
 _CHECKS: dict[str, Callable[[Settings, Machine], Verdict]] = {
+    "root": _root,
     "distribution": _distribution,
     "release": _release,
     "x86-64": _architecture,

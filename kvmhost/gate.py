@@ -13,11 +13,10 @@ from gevent import with_timeout
 from gevent.lock import BoundedSemaphore
 from pyinfra import host, logger
 from pyinfra.api import DeployError, Host, State
-from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.facts import get_fact
 from pyinfra.context import ctx_config, ctx_host
 
-from kvmhost import checks, inventory
+from kvmhost import checks, inventory, ssh
 from kvmhost.facts.machine import Machine, Traits
 from kvmhost.findings import few, refusal, report
 from kvmhost.settings import Settings
@@ -82,8 +81,8 @@ def _ask(run: State, each: Host, outbound: str | None) -> Machine | None:
         machine: Machine | None = get_fact(
             run, each, Traits, kwargs=asked, apply_failed_hosts=False
         )
-    except (PyinfraError, EOFError) as error:
-        each.log(f"did not answer: {error}", logger.error)
+    except Exception as error:
+        each.log(f"did not answer: {ssh.reason(error)}", logger.error)
         return None
     return machine
 

@@ -34,13 +34,16 @@ def settings() -> Settings:
 def run_settings(run: "State") -> dict[str, Settings]:
     """Return the settings of every host of the run, by name, unreachable hosts included.
 
+    An address that any other host of the inventory has is refused too.
+
     Raises DeployError like `settings`.
     """
     hosts = [each for each in run.inventory if run.is_host_in_limit(each)]
     data = {each.name: _data(each) for each in hosts}
+    others = {each.name: _data(each) for each in run.inventory if each not in hosts}
     connector_keys = frozenset().union(*(each.connector_cls.data_meta for each in hosts))
     try:
-        return load(data, PYINFRA_KEYS | connector_keys)
+        return load(data, PYINFRA_KEYS | connector_keys, others)
     except SettingsError as error:
         raise DeployError(str(error)) from error
 

@@ -9,8 +9,10 @@ import difflib
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Set
+from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface, ip_network
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -30,7 +32,9 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from kvmhost import table
 from kvmhost.firewall import EVERYONE, IPNetwork, numbers
+from kvmhost.masking import masked
 from kvmhost.network.backends import BACKENDS
+from kvmhost.network.interfaces import AddressWithPrefix
 from kvmhost.network.keys import Bond, NetworkKeys
 from kvmhost.network.model import InvalidNetworkError, Network, build
 from kvmhost.problem import Problem
@@ -53,7 +57,12 @@ _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 
 
 def _host_name(value: str) -> str:
-    if not re.fullmatch(rf"{_LABEL}(\.{_LABEL})*", value):
+    last = value.rpartition(".")[2]
+    if last.isdecimal() or ":" in value:  # no domain is a number (RFC 3696, section 2)
+        is_good = _is_address(value)
+    else:
+        is_good = bool(re.fullmatch(rf"{_LABEL}(\.{_LABEL})*", value))
+    if not is_good:
         raise PydanticCustomError("host_name", "a host name or an address, such as 10.0.0.5")
     return value
 
@@ -62,6 +71,13 @@ def _carried(value: object) -> int | str | None:
     if value is None or isinstance(value, str) or type(value) is int:
         return value
     raise PydanticCustomError("carried", "a VLAN tag, None, or an interface such as eth1.300")
+
+
+def _is_address(value: str) -> bool:
+    try:
+        return getattr(ip_address(value), "scope_id", None) is None
+    except ValueError:
+        return False
 
 
 def _qualified_name(value: str) -> str:
@@ -105,18 +121,22 @@ def _one_or_more(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
-def _arguments(value: str) -> str:
+def _shell_word(value: str) -> str:
     try:
         words = shlex.split(value)
     except ValueError:
         words = []
-    if not words or "\n" in value:
-        raise PydanticCustomError("arguments", "one line of arguments, such as '\"--listen\"'")
+    if len(words) > 1 or (value and not words):
+        raise PydanticCustomError("shell_word", "one word as a shell reads it, such as '\"-d -l\"'")
     return value
 
 
-def _property_names(value: dict[str, str | int]) -> dict[str, str | int]:
-    for name in value:
+def _properties(value: dict[str, str | int]) -> dict[str, str | int]:
+    for name, text in value.items():
+        if str(text) != str(text).strip():
+            raise PydanticCustomError(
+                "property", f"a value of {name} without blanks around it, which its readers keep"
+            )
         if name in OWNED_PROPERTIES:
             raise PydanticCustomError(
                 "owned_property", f"any property but {name}, which CloudStack writes itself"
@@ -140,6 +160,11 @@ AGENT_SETTINGS = {
 }
 """Keys of agent.properties that have a setting of their own, and which."""
 
+Package = Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9@/.]\S*$")]
+PropertyName = Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9_][\w.-]*$")]
+ShellWord = Annotated[StrictStr, AfterValidator(_shell_word)]
+Variable = Annotated[StrictStr, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Word = Annotated[StrictStr, Field(pattern=r"^\S+$")]
 HostName = Annotated[StrictStr, AfterValidator(_host_name)]
 QualifiedName = Annotated[StrictStr, AfterValidator(_qualified_name)]
 Addresses = Annotated[IPNetwork, BeforeValidator(_network)]
@@ -182,11 +207,11 @@ class Platform(Concern):
     network_backend: Literal["ifupdown", "netplan", "networkmanager", "ifcfg", "unmanaged"] = Field(
         description="what configures the network; unmanaged: bridges are left to the administrator"
     )
-    network_scripts_packages: tuple[StrictStr, ...] = Field(
+    network_scripts_packages: tuple[Package, ...] = Field(
         default=("network-scripts",),
         description="the packages of the network scripts, which network_backend ifcfg needs",
     )
-    openvswitch_packages: tuple[StrictStr, ...] = Field(
+    openvswitch_packages: tuple[Package, ...] = Field(
         default=(),
         description="the packages of Open vSwitch, or on EL a file of theirs; empty: the one named "
         "as its service",
@@ -206,7 +231,8 @@ class Preparation(Concern):
     minimum_memory: StrictInt = Field(
         default=3800,
         ge=512,
-        description="MiB that the kernel must report; 4 GB, less what firmware and kernel keep",
+        description="MiB that the kernel must report, what it keeps for kdump included; 4 GB, less "
+        "what firmware and kernel keep",
     )
     require_hvm: StrictBool = Field(
         default=True,
@@ -229,7 +255,7 @@ class TimeService(Concern):
     time_service: TimeProgram = Field(
         default="chrony", description="the package of the one time service that runs"
     )
-    time_services: dict[StrictStr, Service] = Field(
+    time_services: dict[Package, Service] = Field(
         default={
             "chrony": "chrony",
             "ntp": "ntp",
@@ -259,14 +285,14 @@ class TimeService(Concern):
 class Libvirt(Concern):
     """The hypervisor's packages, minimum versions and how its daemon is made to listen."""
 
-    libvirt_packages: tuple[StrictStr, ...] = Field(description="packages of libvirt and QEMU")
+    libvirt_packages: tuple[Package, ...] = Field(description="packages of libvirt and QEMU")
     libvirt_minimum: Version = Field(default="1.2.0", description="the oldest libvirt accepted")
     qemu_minimum: Version = Field(default="1.5.0", description="the oldest QEMU accepted")
     libvirt_service: Service = Field(default="libvirtd", description="the service of libvirt")
     libvirtd_arguments_file: AbsolutePath = Field(
         description="the file from which the unit reads the daemon's arguments"
     )
-    libvirtd_arguments: dict[StrictStr, Annotated[StrictStr, AfterValidator(_arguments)]] = Field(
+    libvirtd_arguments: dict[Variable, ShellWord] = Field(
         description="the variables of that file that make libvirtd listen"
     )
     libvirt_masked_units: tuple[Unit, ...] = Field(
@@ -281,7 +307,7 @@ class Libvirt(Concern):
 class Security(Concern):
     """What must not stand in libvirt's way (guide, 'Configure the Security Policies')."""
 
-    apparmor_profiles: tuple[StrictStr, ...] = Field(
+    apparmor_profiles: tuple[Annotated[StrictStr, Field(pattern=r"^\w[\w.+-]*$")], ...] = Field(
         default=(), description="file names below /etc/apparmor.d that are disabled"
     )
     selinux_mode: Literal["permissive", "enforcing"] = Field(
@@ -319,10 +345,10 @@ class Agent(Concern):
     """CloudStack's agent: where its package comes from, and its agent.properties."""
 
     cloudstack_repository: Url = Field(description="URL of the repository with cloudstack-agent")
-    cloudstack_suites: tuple[StrictStr, ...] = Field(
+    cloudstack_suites: tuple[Word, ...] = Field(
         description="suites of that repository, such as noble; / in a flat one; apt only"
     )
-    cloudstack_components: tuple[StrictStr, ...] = Field(
+    cloudstack_components: tuple[Word, ...] = Field(
         default=(), description="components of that repository, such as 4.22; none in a flat one"
     )
     cloudstack_repository_file: AbsolutePath = Field(
@@ -331,12 +357,13 @@ class Agent(Concern):
     )
     cloudstack_key: Url = Field(description="URL of the armoured key that signs the repository")
     cloudstack_key_sha256: Annotated[StrictStr, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(
-        default=None, description="the SHA-256 of that key; None: the first key seen is trusted"
+        default=None,
+        description="the SHA-256 of that key; None: the first key seen is trusted, with https only",
     )
     cloudstack_key_file: AbsolutePath = Field(
         default="/etc/apt/keyrings/cloudstack.asc", description="where that key is kept"
     )
-    cloudstack_requisites: tuple[StrictStr, ...] = Field(
+    cloudstack_requisites: tuple[Package, ...] = Field(
         default=("ca-certificates", "curl"),
         description="packages that fetch the key, or bring repositories that the agent needs too",
     )
@@ -350,8 +377,17 @@ class Agent(Concern):
         default=(), description="CPU flags that guests get, or, after a minus, do not get"
     )
     agent_properties: Annotated[
-        dict[StrictStr, StrictStr | StrictInt], AfterValidator(_property_names)
+        dict[PropertyName, StrictStr | StrictInt], AfterValidator(_properties)
     ] = Field(default_factory=dict, description="further properties of agent.properties, by name")
+
+    @model_validator(mode="after")
+    def _key_is_authentic(self) -> "Agent":
+        if self.cloudstack_key.startswith("http:") and self.cloudstack_key_sha256 is None:
+            raise PydanticCustomError(
+                "cloudstack_key_sha256",
+                "the key's SHA-256, because over http anyone on the way can change the key",
+            )
+        return self
 
     @model_validator(mode="after")
     def _cpu_is_consistent(self) -> "Agent":
@@ -522,12 +558,15 @@ class SettingsError(ValueError):
 
 
 def load(
-    data: Mapping[str, Mapping[str, object]], other_keys: Set[str] = frozenset()
+    data: Mapping[str, Mapping[str, object]],
+    other_keys: Set[str] = frozenset(),
+    others: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
 ) -> dict[str, Settings]:
     """Return the settings of every host, by its name.
 
     data: the merged inventory and group data of every host, by the host's name.
     other_keys: keys that someone else reads, such as pyinfra's own.
+    others: the data of further hosts, whose addresses are taken; it need not be usable.
 
     Raises SettingsError, with all problems of all hosts, when any of them cannot be used.
     """
@@ -540,7 +579,7 @@ def load(
             settings[name] = outcome
         else:
             problems[name] = outcome
-    for name, problem in _shared_addresses(settings):
+    for name, problem in _shared_addresses(settings, others):
         problems.setdefault(name, []).append(problem)
     if problems:
         raise SettingsError(problems)
@@ -559,6 +598,9 @@ def cluster_of(data: Mapping[str, object]) -> str | None:
 def _load_host(given: Mapping[str, object], other_keys: Set[str]) -> Settings | list[Problem]:
     known = KEYS.keys() | other_keys
     problems = [_unknown(key, given[key], known) for key in given if key not in KEYS]
+    for key, value in given.items():
+        if key in KEYS and not _is_printable(value):
+            problems.append(Problem(key, masked(value), "text on one line, no control characters"))
     concerns: dict[str, Any] = {}
     for concern, model in CONCERNS.items():
         try:
@@ -576,6 +618,15 @@ def _load_host(given: Mapping[str, object], other_keys: Set[str]) -> Settings | 
     return list(_unrenderable(settings)) or settings
 
 
+def _is_printable(value: object) -> bool:
+    """Whether all text in a value can stand on a line of a file or of a shell script."""
+    if isinstance(value, Mapping):
+        return all(map(_is_printable, (*value, *value.values())))
+    if isinstance(value, list | tuple | set | frozenset):
+        return all(map(_is_printable, value))
+    return not isinstance(value, str) or value.isprintable()
+
+
 def _unrenderable(settings: Settings) -> Iterator[Problem]:
     """Name what the back end cannot have, whatever is on the host."""
     name = settings.platform.network_backend
@@ -588,7 +639,8 @@ def _unrenderable(settings: Settings) -> Iterator[Problem]:
 
 def _unknown(key: str, value: object, known: Set[str]) -> Problem:
     near = difflib.get_close_matches(key, known, n=1)
-    return Problem(key, value, f"no such key; did you mean {near[0]}?" if near else "no such key")
+    accepted = f"no such key; did you mean {near[0]}?" if near else "no such key"
+    return Problem(key, masked(value, key), accepted)
 
 
 def _problem(error: ErrorDetails) -> Problem:
@@ -596,23 +648,36 @@ def _problem(error: ErrorDetails) -> Problem:
     missing = error["type"] == "missing"
     key = str(error["loc"][0]) if error["loc"] else error["type"]
     value = error["input"] if error["loc"] and not missing else error["input"].get(key, "(missing)")
-    within = "".join(f"[{part!r}]" for part in error["loc"][1:] if isinstance(part, str))
-    return Problem(f"{key}{within}", value, f"{error['msg']} ({KEYS[key].description})")
+    # no key of ours is secret, but what is in it may be; "[key]" is about the name there
+    within = [] if error["loc"][-1:] == ("[key]",) else [*map(str, error["loc"][1:])]
+    path = "".join(f"[{part!r}]" for part in error["loc"][1:] if part in within)
+    accepted = f"{error['msg']} ({KEYS[key].description})"
+    return Problem(f"{key}{path}", masked(value, *within), accepted)
 
 
-def _shared_addresses(settings: Mapping[str, Settings]) -> Iterator[tuple[str, Problem]]:
-    owners: dict[object, str] = {}
+def _shared_addresses(
+    settings: Mapping[str, Settings], others: Mapping[str, Mapping[str, object]]
+) -> Iterator[tuple[str, Problem]]:
+    owners = {address: name for name, data in others.items() for address in _addresses(data)}
     for name, host in settings.items():
         network = host.network
-        others = (("addresses", address) for address in network.addresses.values())
-        for key, address in (
-            ("management_address", network.address),
-            ("management_address6", network.address6),
-            *others,
-        ):
-            owner = name if address is None else owners.setdefault(address.ip, name)
+        named: list[tuple[str, AddressWithPrefix]] = [("management_address", network.address)]
+        named += [] if network.address6 is None else [("management_address6", network.address6)]
+        named += [("addresses", address) for address in network.addresses.values()]
+        for key, address in named:
+            owner = owners.setdefault(address.ip, name)
             if owner != name:
                 yield name, Problem(key, str(address), f"{owner} has it already")
+
+
+def _addresses(data: Mapping[str, object]) -> Iterator[IPv4Address | IPv6Address]:
+    """Yield the addresses of a host whose settings need not be usable."""
+    further = data.get("addresses")
+    texts = [data.get("management_address"), data.get("management_address6")]
+    texts += further.values() if isinstance(further, Mapping) else ()
+    for text in texts:
+        with suppress(ValueError):
+            yield ip_interface(str(text)).ip
 
 
 def _report(problems: Mapping[str, list[Problem]]) -> str:

@@ -5,6 +5,8 @@ import logging
 import os
 import socket
 import tempfile
+import threading
+import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -30,6 +32,10 @@ from typing_extensions import Buffer, override
 
 _CONNECTION = 30
 """Seconds that a connection may take to be made, jump hosts included."""
+_PAUSE = 15
+"""Seconds between two questions whether a host is still there."""
+_SILENCE = 120
+"""Seconds that it may take to answer one; a host under load takes its time."""
 _ANSWER = 30
 """Seconds that a command may take before its connection counts as dead."""
 
@@ -77,8 +83,83 @@ class ProxyPipe(paramiko.ProxyCommand):
             self.process.terminate()
 
 
+class Output(paramiko.ChannelFile):
+    """What a command writes, line by line; a byte that is not UTF-8 is shown as \\xe9 is.
+
+    paramiko's own ends there with an exception that nobody sees, and the rest is lost.
+    """
+
+    @override
+    def __next__(self) -> str:
+        line: bytes = self.readline()
+        if not line:
+            raise StopIteration
+        return line.decode("utf-8", "backslashreplace")
+
+
+class ErrorOutput(Output, paramiko.channel.ChannelStderrFile):
+    """The same of its standard error."""
+
+
+class Channel(paramiko.Channel):
+    """A channel whose command has an exit status, or else raises SSHException."""
+
+    @override
+    def makefile(self, *_: Any) -> Output:
+        return Output(self, "rb")
+
+    @override
+    def makefile_stderr(self, *_: Any) -> ErrorOutput:
+        return ErrorOutput(self, "rb")
+
+    @override
+    def recv_exit_status(self) -> int:
+        status = super().recv_exit_status()
+        if status == -1 and not (self.transport and self.transport.is_active()):
+            raise paramiko.SSHException("the connection was lost")
+        return status
+
+
+class Transport(paramiko.Transport):
+    """A connection that ends when the host is silent, as one with ssh_config(5)'s ServerAlive does.
+
+    By itself TCP notices after a quarter of an hour or more that a host is gone, and behind a jump
+    host it never does. A connection that has ended raises SSHException, which pyinfra expects of
+    an operation and of a fact; paramiko's EOFError would end the run of all hosts.
+    """
+
+    @override
+    def start_client(self, *arguments: Any, **options: Any) -> None:
+        super().start_client(*arguments, **options)
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
+        while self.is_active():
+            time.sleep(_PAUSE)
+            if self.is_authenticated():
+                given_up = threading.Timer(_SILENCE, self.close)
+                given_up.daemon = True
+                given_up.start()
+                with suppress(EOFError, OSError, paramiko.SSHException):
+                    self.global_request("keepalive@openssh.com")
+                given_up.cancel()
+
+    @override
+    def open_channel(self, *arguments: Any, **options: Any) -> paramiko.Channel:
+        channel = super().open_channel(*arguments, **options)
+        channel.__class__ = Channel  # paramiko lets nobody choose it
+        return channel
+
+    @override
+    def get_exception(self) -> Exception | None:
+        error = super().get_exception()
+        if isinstance(error, EOFError):
+            return paramiko.SSHException("the connection was lost")
+        return error
+
+
 def transport_without_delay(sock: socket.socket, **options: Any) -> paramiko.Transport:
-    """Return a transport that sends small packets at once, and notices a proxy command's end.
+    """Return a `Transport` that sends small packets at once, and notices a proxy command's end.
 
     paramiko leaves Nagle's algorithm on, and every remote command then waits some 40 ms for a
     delayed acknowledgement. A proxy command's socket has no such option.
@@ -86,8 +167,8 @@ def transport_without_delay(sock: socket.socket, **options: Any) -> paramiko.Tra
     if isinstance(sock, socket.socket):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     elif isinstance(sock, paramiko.ProxyCommand):
-        return paramiko.Transport(ProxyPipe(sock), **options)
-    return paramiko.Transport(sock, **options)
+        return Transport(ProxyPipe(sock), **options)
+    return Transport(sock, **options)
 
 
 def peer(host: Host) -> str | None:

@@ -36,9 +36,11 @@ class Profiles(FactBase[AppArmor | None]):
 
     @override
     def process(self, output: list[str]) -> AppArmor:
-        said = {tuple(line.split()) for line in output}
+        said = {(word, value) for word, _, value in (line.partition(" ") for line in output)}
+        if "enabled" not in {word for word, _ in said}:
+            raise ValueError(f"nothing is said of AppArmor: {output[0]!r}")
         return AppArmor(
             enabled=("enabled", "Y") in said,
-            disabled=frozenset(words[1] for words in said if words[0] == "disabled"),
-            loaded=frozenset(words[1] for words in said if words[0] == "loaded"),
+            disabled=frozenset(profile for word, profile in said if word == "disabled"),
+            loaded=frozenset(profile for word, profile in said if word == "loaded"),
         )

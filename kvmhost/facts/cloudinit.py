@@ -32,4 +32,4 @@ class Configuration(FactBase[Told | None]):
 
     @override
     def process(self, output: list[str]) -> Told:
-        return Told(False) if output[0] == "none" else Told(True, Text().process(output).text)
+        return Told(False) if output == ["none"] else Told(True, Text().process(output).text)

@@ -31,6 +31,14 @@ class Text(FactBase[RemoteFile | None]):
 
     @override
     def process(self, output: list[str]) -> RemoteFile:
-        if output[0] == "absent":
-            return RemoteFile(None)
-        return RemoteFile(b64decode("".join(output[1:])).decode("utf-8", "surrogateescape"))
+        match output:
+            case ["absent"]:
+                return RemoteFile(None)
+            case ["exists", *encoded]:
+                return RemoteFile(decoded("".join(encoded)))
+        raise ValueError(f"it is not said whether the file exists: {output[0]!r}")
+
+
+def decoded(text: str) -> str:
+    """Return the text that base64(1) has encoded; raise ValueError where that is something else."""
+    return b64decode(text, validate=True).decode("utf-8", "surrogateescape")

@@ -1,11 +1,11 @@
 """The names that a host has, and where it has them from."""
 
-from base64 import b64decode
 from dataclasses import dataclass
 
 from pyinfra.api import FactBase
 from typing_extensions import override
 
+from kvmhost.facts.files import decoded
 from kvmhost.facts.machine import values
 
 HOSTNAME = "/etc/hostname"
@@ -64,12 +64,8 @@ class Names(FactBase[Hostname | None]):
             said["kernel"],
             said["qualified"],
             said["static_path"],
-            _decoded(said["static_file"]),
-            _decoded(said["hosts_file"]),
+            decoded(said["static_file"]),
+            decoded(said["hosts_file"]),
             said.get("template_path", ""),
-            _decoded(said.get("template_file", "")),
+            decoded(said.get("template_file", "")),
         )
-
-
-def _decoded(text: str) -> str:
-    return b64decode(text).decode("utf-8", "surrogateescape")

@@ -1,6 +1,6 @@
 """What a machine is, as far as it must be known before anything on it is changed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from shlex import quote
 
@@ -14,7 +14,8 @@ class Machine:
 
     `distribution`, `release` and `system` are ID, VERSION_ID and PRETTY_NAME of os-release(5), or
     what /etc/redhat-release says in their place: EL has os-release since its release 7 only.
-    `memory` is in MiB, as the kernel reports it. `cpu_flags` are those of the first CPU.
+    `root` says whether commands run as that user. `memory` is in MiB, as the kernel reports it, and
+    with what it keeps for kdump. `cpu_flags` are those of the first CPU.
     `interfaces` are the names of all network interfaces. `hostname` is the kernel's,
     `qualified_name` what `hostname --fqdn` returns. `outbound` says how far the asked name got:
     "reached", "unresolved", "unanswered", or "untried" when there is no program to try with.
@@ -22,6 +23,7 @@ class Machine:
     `guests` are the running QEMU guests; `managed` says whether CloudStack has added the host.
     """
 
+    root: bool | None = None
     distribution: str | None = None
     release: str | None = None
     system: str | None = None
@@ -43,6 +45,7 @@ class Machine:
 _SCRIPT = r"""exec 2>/dev/null
 value() { printf '%s=%s\n' "$1" "$2"; }
 
+case $(id -u) in 0) value root yes ;; ?*) value root no ;; esac
 (
     unset ID VERSION_ID PRETTY_NAME
     if [ -e /etc/os-release ]; then
@@ -60,6 +63,7 @@ value() { printf '%s=%s\n' "$1" "$2"; }
 )
 value architecture "$(uname -m)"
 value memory "$(sed -n 's/^MemTotal: *\([0-9]*\) kB$/\1/p' /proc/meminfo)"
+value kdump "$(cat /sys/kernel/kexec_crash_size)"
 
 cpu() { sed -n "/^$1[[:space:]]*: */{s///p;q;}" /proc/cpuinfo; }
 value cpu_model "$(cpu 'model name')"
@@ -127,11 +131,12 @@ class Traits(FactBase[Machine | None]):
         lines = values(output)
         said = {key: value for key, value in lines.items() if value}
         return Machine(
+            root=_truth(said.get("root")),
             distribution=said.get("distribution"),
             release=said.get("release"),
             system=said.get("system"),
             architecture=said.get("architecture"),
-            memory=_number(said.get("memory"), unit=1024),
+            memory=_memory(said),
             cpu_model=said.get("cpu_model"),
             cpu_count=_number(said.get("cpu_count")),
             cpu_flags=_words(said.get("cpu_flags")),
@@ -150,6 +155,12 @@ def values(output: Iterable[str]) -> dict[str, str]:
     """Return the values of the lines of the form `key=value`, by key."""
     pairs = (line.partition("=") for line in output)
     return {key: value.strip() for key, separator, value in pairs if separator}
+
+
+def _memory(said: Mapping[str, str]) -> int | None:
+    total = _number(said.get("memory"), unit=1024)
+    reserve = _number(said.get("kdump"), unit=2**20) or 0
+    return None if total is None else total + reserve
 
 
 def _number(text: str | None, unit: int = 1) -> int | None:

@@ -18,4 +18,6 @@ class Loaded(FactBase[bool | None]):
 
     @override
     def process(self, output: list[str]) -> bool:
+        if output not in (["loaded"], ["absent"]):
+            raise ValueError(f"it is not said whether the module is loaded: {output[0]!r}")
         return output == ["loaded"]

@@ -1,7 +1,6 @@
 """A host's network: the files that configure it, and what the kernel has made of them."""
 
 import json
-from base64 import b64decode
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from pyinfra.api import FactBase
 from typing_extensions import override
 
+from kvmhost.facts.files import decoded
 from kvmhost.facts.libvirt import GUESTS_COMMAND
 from kvmhost.network.change import GUARD, Present
 from kvmhost.network.interfaces import Address
@@ -57,9 +57,9 @@ class Network(FactBase[Present | None]):
             what, _, text = line.partition(" ")
             if what == "file":
                 path, _, encoded = text.rpartition(" ")
-                files[path] = b64decode(encoded).decode("utf-8", "surrogateescape")
+                files[path] = decoded(encoded)
             elif what == "switch":
-                switch = b64decode(text).decode()
+                switch = decoded(text)
             elif what == "guest":
                 guests.append(text)
             elif what == "unconfirmed":

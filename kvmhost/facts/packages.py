@@ -117,8 +117,6 @@ class Updates(FactBase[Pending | None]):
 
     @override
     def process(self, output: list[str]) -> Pending:
-        rows = [line.split() for line in output]
-        return Pending(
-            age=next(int(row[1]) for row in rows if row[0] == "age"),
-            packages=frozenset(row[1] for row in rows if row[0] == "Inst"),
-        )
+        rows = [(word, rest.split()) for word, _, rest in (line.partition(" ") for line in output)]
+        [age] = [int("".join(rest)) for word, rest in rows if word == "age"]
+        return Pending(age, frozenset(rest[0] for word, rest in rows if word == "Inst"))

@@ -1,10 +1,11 @@
 """What SELinux does on a host."""
 
-from base64 import b64decode
 from dataclasses import dataclass
 
 from pyinfra.api import FactBase
 from typing_extensions import override
+
+from kvmhost.facts.files import decoded
 
 CONFIG = "/etc/selinux/config"
 """The file that says what SELinux does after the next boot."""
@@ -29,7 +30,7 @@ class Status(FactBase[Selinux | None]):
     @override
     def command(self) -> str:
         return (
-            "echo seen; "  # an answer without a line would count as none
+            "echo seen; "
             "if command -v getenforce >/dev/null; then echo mode $(getenforce); fi; "
             f"if [ -e {CONFIG} ]; then echo config $(base64 -w0 {CONFIG}); fi; "
             "case $(stat -c %C $(command -v sshd || echo /usr/sbin/sshd) 2>/dev/null) in "
@@ -39,9 +40,11 @@ class Status(FactBase[Selinux | None]):
     @override
     def process(self, output: list[str]) -> Selinux:
         said = {word: value for word, _, value in (line.partition(" ") for line in output)}
+        if "seen" not in said:
+            raise ValueError(f"nothing is said of SELinux: {output[0]!r}")
         config = said.get("config")
         return Selinux(
             mode=said["mode"].lower() if "mode" in said else None,
-            config=None if config is None else b64decode(config).decode("utf-8", "surrogateescape"),
+            config=None if config is None else decoded(config),
             labelled="labelled" in said,
         )

@@ -40,6 +40,7 @@ class Services(FactBase[dict[str, Service]]):
     @override
     def process(self, output: list[str]) -> dict[str, Service]:
         said: dict[str, set[str]] = {}
+        words = set[str]()
         for line in output:
             word, _, name = line.partition(" ")
             if word == "service":

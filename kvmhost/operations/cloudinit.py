@@ -2,10 +2,9 @@
 
 import yaml
 from pyinfra import host
-from pyinfra.api import operation
 
 from kvmhost.facts.cloudinit import Configuration
-from kvmhost.operations.commands import Commands, unknown
+from kvmhost.operations.commands import Commands, operation, unknown
 from kvmhost.operations.files import write
 
 # Later files of this folder win (cloud-init's "Configuration priority"), Ubuntu's installer has 90.

@@ -1,21 +1,54 @@
 """What operations yield, and how one refuses to go on, on its own host alone."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from functools import wraps
 from shlex import quote
+from typing import ParamSpec
 
+from pyinfra import api, host, logger
 from pyinfra.api import StringCommand
 from pyinfra.api.command import PyinfraCommand
+from pyinfra.api.operation import PyinfraOperation
+
+from kvmhost.masking import masked_reason
+from kvmhost.ssh import reason
 
 Commands = Generator[PyinfraCommand, None, None]
 """The remote commands of an operation, in order."""
+
+_P = ParamSpec("_P")
+
+
+def operation() -> Callable[[Callable[_P, Commands]], PyinfraOperation[_P]]:
+    """Return pyinfra's decorator of operations, for one whose exceptions fail this host alone.
+
+    An exception that leaves an operation ends the run for all hosts, whichever of them has
+    answered in a way that nobody expects.
+    """
+
+    def decorator(commands: Callable[_P, Commands]) -> PyinfraOperation[_P]:
+        @wraps(commands)
+        def contained(*args: _P.args, **kwargs: _P.kwargs) -> Commands:
+            try:
+                yield from commands(*args, **kwargs)
+            except Exception as error:
+                logger.debug("What led to the failure of this host", exc_info=True)
+                yield from fail(f"this host's answer is not understood: {reason(error)}")
+
+        return api.operation()(contained)
+
+    return decorator
 
 
 def fail(reason: str) -> Commands:
     """Yield the command that fails this host with `reason` on its standard error.
 
-    An exception in an operation would end the run for all hosts; a failed command fails one.
+    A dry run, which carries out no command, says it at once.
     """
-    yield StringCommand(f"echo {quote(reason)} >&2; exit 1")
+    shown = masked_reason(reason)
+    if not host.state.is_executing:
+        host.log_styled(shown, fg="red", log_func=logger.error)
+    yield StringCommand(f"echo {quote(shown)} >&2; exit 1")
 
 
 def unknown(what: str) -> Commands:

@@ -6,12 +6,13 @@ from pathlib import PurePosixPath
 from shlex import join, quote
 
 from pyinfra import host, logger
-from pyinfra.api import StringCommand, operation
+from pyinfra.api import StringCommand
 from pyinfra.operations.util.files import generate_color_diff
 
 from kvmhost.facts.files import Text
 from kvmhost.keyvalue import Style, set_keys
-from kvmhost.operations.commands import Commands, unknown
+from kvmhost.masking import masked_lines
+from kvmhost.operations.commands import Commands, operation, unknown
 
 NEW = "{new}"
 """Stands for the new file's temporary path in a validating command."""
@@ -121,10 +122,15 @@ def replacing_script(
 
 
 def log_difference(path: str, present: str | None, text: str) -> None:
-    """Show the difference when pyinfra runs with --diff, in the manner of its files.put."""
+    """Show the difference when pyinfra runs with --diff, in the manner of its files.put.
+
+    What is secret is masked; that it changes is shown.
+    """
     if not host.state.config.DIFF:
         return
     host.log(f"Will {'create' if present is None else 'modify'} {path}")
-    for line in generate_color_diff((present or "").splitlines(), text.splitlines()):
+    secrets: dict[str, int] = {}
+    lines = [list(masked_lines(each, secrets)) for each in (present or "", text)]
+    for line in generate_color_diff(*lines):
         logger.info("  %s", line.encode("utf-8", "backslashreplace").decode())
     logger.info("")

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from shlex import join
 
 from pyinfra import host, logger
-from pyinfra.api import StringCommand, operation
+from pyinfra.api import StringCommand
 
 from kvmhost.facts.firewalld import Firewalld, Zones
 from kvmhost.firewall import ANYWHERE, SSH, closed
 from kvmhost.firewalld import Change, Zone, closing, decides_on_ssh, in_order, opening, zone_of
-from kvmhost.operations.commands import Commands, fail, unknown
+from kvmhost.operations.commands import Commands, fail, operation, unknown
 
 Wanted = Callable[[Firewalld, Mapping[str, Zone]], Iterator[tuple[str, Iterable[Change]]]]
 """The changes of each zone, by its name, from all that is there and the zones to be changed."""

@@ -4,13 +4,13 @@ from ipaddress import IPv4Address
 from shlex import quote
 
 from pyinfra import host
-from pyinfra.api import StringCommand, operation
+from pyinfra.api import StringCommand
 
 from kvmhost.facts.hostname import SYSCONFIG, Hostname, Names
 from kvmhost.hosts_file import name_host
 from kvmhost.keyvalue import SHELL, set_keys
 from kvmhost.operations import files
-from kvmhost.operations.commands import Commands, unknown
+from kvmhost.operations.commands import Commands, operation, unknown
 
 
 @operation()
@@ -19,7 +19,8 @@ def qualified(fqdn: str, address: IPv4Address) -> Commands:
     Have `hostname --fqdn` return a name, and the name lead to an address, through /etc/hosts.
 
     Where cloud-init could make that file at a boot, its template leads there too.
-    The kernel's name becomes the first label (hostname(5)), unless it is the whole name already.
+    The kernel's name becomes the first label (hostname(5)), unless it is the whole name already. A
+    name that differs in its case alone stays: it is the same, and CloudStack may know it.
 
     + fqdn: the fully qualified name
     + address: the host's address that it leads to, instead of the installer's 127.0.1.1
@@ -33,6 +34,7 @@ def qualified(fqdn: str, address: IPv4Address) -> Commands:
 
 
 def _changes(present: Hostname, fqdn: str, address: IPv4Address) -> Commands:
+    fqdn = _as_it_is(present.qualified, fqdn)
     for path, text in (
         ("/etc/hosts", present.hosts_file),
         (present.template_path, present.template_file),
@@ -40,7 +42,8 @@ def _changes(present: Hostname, fqdn: str, address: IPv4Address) -> Commands:
         named = name_host(text, address, fqdn)
         if named != text and (text or path == "/etc/hosts"):
             yield from files.write(path, text, named, "644")
-    name = fqdn if present.kernel == fqdn else fqdn.partition(".")[0]
+    whole = present.kernel.lower() == fqdn.lower()
+    name = _as_it_is(present.kernel, fqdn if whole else fqdn.partition(".")[0])
     static_file = naming(present, name)
     if static_file != present.static_file:
         yield from files.write(present.static_path, present.static_file, static_file, "644")
@@ -50,11 +53,16 @@ def _changes(present: Hostname, fqdn: str, address: IPv4Address) -> Commands:
         yield _proof(fqdn)
 
 
+def _as_it_is(present: str, wanted: str) -> str:
+    return present if present.lower() == wanted.lower() else wanted
+
+
 def naming(present: Hostname, name: str) -> str:
     """Return the text of the host's file with that name in it, all its other lines as they are."""
     if present.static_path == SYSCONFIG:
         return set_keys(present.static_file, {"HOSTNAME": name}, SHELL)
-    return present.static_file if present.static_file.strip() == name else f"{name}\n"
+    found = present.static_file.strip()
+    return present.static_file if found.lower() == name.lower() else f"{name}\n"
 
 
 def _proof(fqdn: str) -> StringCommand:

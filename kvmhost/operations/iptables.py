@@ -5,7 +5,7 @@ from ipaddress import ip_network
 from itertools import product
 
 from pyinfra import host, logger
-from pyinfra.api import StringCommand, operation
+from pyinfra.api import StringCommand
 
 from kvmhost.facts.iptables import Family, Iptables, Rules
 from kvmhost.firewall import ANYWHERE, SSH, IPAddress, closed
@@ -21,7 +21,7 @@ from kvmhost.iptables import (
     set_rules,
     wide_open,
 )
-from kvmhost.operations.commands import Commands, fail, unknown
+from kvmhost.operations.commands import Commands, fail, operation, unknown
 from kvmhost.operations.files import write
 
 Wanted = Callable[[str, int], list[str]]

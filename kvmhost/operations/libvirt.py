@@ -3,10 +3,9 @@
 from difflib import get_close_matches
 
 from pyinfra import host
-from pyinfra.api import operation
 
 from kvmhost.facts.libvirt import CpuModels, Versions
-from kvmhost.operations.commands import Commands, fail, unknown
+from kvmhost.operations.commands import Commands, fail, operation, unknown
 
 
 @operation()

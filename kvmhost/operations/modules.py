@@ -3,10 +3,10 @@
 from shlex import quote
 
 from pyinfra import host
-from pyinfra.api import StringCommand, operation
+from pyinfra.api import StringCommand
 
 from kvmhost.facts.modules import Loaded
-from kvmhost.operations.commands import Commands, unknown
+from kvmhost.operations.commands import Commands, operation, unknown
 
 
 @operation()

@@ -13,16 +13,17 @@ from typing import Any, Literal
 
 import gevent
 from pyinfra import host
-from pyinfra.api import FunctionCommand, Host, State, StringCommand, operation
+from pyinfra.api import FunctionCommand, Host, State, StringCommand
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS
 from pyinfra.api.exceptions import ConnectError
 
 from kvmhost import ssh
 from kvmhost.facts.network import Network as PresentNetwork
+from kvmhost.masking import masked_reason
 from kvmhost.network.backends import BACKENDS
 from kvmhost.network.change import GUARD, Change
 from kvmhost.network.model import Network
-from kvmhost.operations.commands import Commands, fail, unknown
+from kvmhost.operations.commands import Commands, fail, operation, unknown
 from kvmhost.operations.files import log_difference
 
 LOG = "/var/log/cloudstack-network.log"
@@ -321,7 +322,8 @@ def _difference(host: Host, pending: Pending) -> str | None:
             raise UnconfirmedError("its network cannot be read")
         change = rendering.change(pending.network, present)
     except ValueError as error:
-        raise UnconfirmedError(f"its network cannot be understood: {error}") from error
+        reason = masked_reason(str(error))
+        raise UnconfirmedError(f"its network cannot be understood: {reason}") from error
     if change is None:
         return None
     return " ".join(change.differences) or "its files are not as they were written"

@@ -4,10 +4,10 @@ from pathlib import PurePosixPath
 from shlex import join, quote
 
 from pyinfra import host
-from pyinfra.api import StringCommand, operation
+from pyinfra.api import StringCommand
 
 from kvmhost.facts.packages import LISTS_RENEWED, WITH_NEW_PACKAGES, Installed, SigningKey, Updates
-from kvmhost.operations.commands import Commands, unknown
+from kvmhost.operations.commands import Commands, operation, unknown
 from kvmhost.settings import Platform
 
 _APT = (
@@ -35,6 +35,8 @@ EL 6's yum exits with 1 then, as for any failure (yummain.py of 3.2.29), and is 
 """
 
 _CURL = "curl --fail --silent --show-error --location --max-time 120"
+_NEVER_TO_HTTP = "--proto-redir =https"
+"""EL 6's curl has no such option (curl has it since 7.20.2), and fetches with a checksum only."""
 _DAY = 24 * 60 * 60
 
 
@@ -63,7 +65,8 @@ def signing_key(url: str, path: str, repository: str, sha256: str | None) -> Com
     + url: where the key comes from
     + path: where it is kept
     + repository: the file that names the repository, and in a comment the URL of its present key
-    + sha256: the key's checksum; None: the first key seen at the URL is trusted
+    + sha256: the key's checksum; None: the first key seen at the URL is trusted, which must not
+      lead to one without TLS
     """
     present = host.get_fact(SigningKey, path=path, repository=repository)
     if present is None:
@@ -71,16 +74,19 @@ def signing_key(url: str, path: str, repository: str, sha256: str | None) -> Com
     elif present.origin != url or present.sha256 is None or sha256 not in (None, present.sha256):
         new = quote(f"{path}.new")
         unfetched = quote(f"{url} cannot be fetched")
+        curl = _CURL if sha256 else f"{_CURL} {_NEVER_TO_HTTP}"
         steps = [
             "set -e",
             f"trap 'rm -f {new}' EXIT",
             f"mkdir -p {quote(str(PurePosixPath(path).parent))}",
-            f"{_CURL} --output {new} {quote(url)} || {{ echo {unfetched} >&2; exit 1; }}",
+            f"{curl} --output {new} {quote(url)} || {{ echo {unfetched} >&2; exit 1; }}",
             f"chmod 644 {new}",
             f"mv -f {new} {quote(path)}",
         ]
         if sha256:
-            steps.insert(-1, f"echo '{sha256}  '{new} | sha256sum --check --quiet")
+            found = f"found=$(sha256sum <{new}); found=${{found%% *}}"
+            other = f'echo {quote(url)} "has the SHA-256 $found, asked for is {sha256}" >&2; exit 1'
+            steps.insert(-1, f'{found}; [ "$found" = {sha256} ] || {{ {other}; }}')
         yield StringCommand("; ".join(steps))
 
 

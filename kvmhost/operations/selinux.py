@@ -3,11 +3,11 @@
 import re
 
 from pyinfra import host
-from pyinfra.api import StringCommand, operation
+from pyinfra.api import StringCommand
 
 from kvmhost.facts.selinux import CONFIG, Status
 from kvmhost.keyvalue import SHELL, set_keys
-from kvmhost.operations.commands import Commands, fail, unknown
+from kvmhost.operations.commands import Commands, fail, operation, unknown
 from kvmhost.operations.files import write
 
 

@@ -1,10 +1,9 @@
 """Services, whatever manages them."""
 
-from pyinfra.api import operation
 from pyinfra.api.operation import OperationMeta
 
 from kvmhost.operations import systemd, sysvinit
-from kvmhost.operations.commands import Commands
+from kvmhost.operations.commands import Commands, operation
 from kvmhost.settings import Platform
 
 

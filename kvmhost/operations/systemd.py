@@ -3,12 +3,12 @@
 from shlex import join, quote
 
 from pyinfra import host
-from pyinfra.api import StringCommand, operation
+from pyinfra.api import StringCommand
 from pyinfra.api.operation import OperationMeta
 
 from kvmhost.facts.systemd import PUT_OFF, Fall, Unit, Units, stays_up
 from kvmhost.operations import guests
-from kvmhost.operations.commands import Commands, fail, unknown
+from kvmhost.operations.commands import Commands, fail, operation, unknown
 
 SETTLED = 5
 """Seconds that a unit has to be up after it was started here."""

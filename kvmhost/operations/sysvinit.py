@@ -3,12 +3,12 @@
 from shlex import quote
 
 from pyinfra import host
-from pyinfra.api import StringCommand, operation
+from pyinfra.api import StringCommand
 from pyinfra.api.operation import OperationMeta
 
 from kvmhost.facts.sysvinit import Service, Services, stays_up
 from kvmhost.operations import guests
-from kvmhost.operations.commands import Commands
+from kvmhost.operations.commands import Commands, operation
 from kvmhost.operations.systemd import SETTLED, will_restart
 
 _ENABLE = (

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Mapping
 from itertools import product
 
 from pyinfra import host, logger
-from pyinfra.api import StringCommand, operation
+from pyinfra.api import StringCommand
 
 from kvmhost.facts.files import Text
 from kvmhost.facts.ufw import DEFAULTS, Rules, Ufw
 from kvmhost.firewall import ANYWHERE, SSH, closed
 from kvmhost.keyvalue import SHELL, set_keys
-from kvmhost.operations.commands import Commands, unknown
+from kvmhost.operations.commands import Commands, operation, unknown
 from kvmhost.operations.files import write
 from kvmhost.ufw import Rule, allowing, closing, deciding, opening, wide_open
 

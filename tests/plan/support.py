@@ -57,6 +57,7 @@ def machine(number: int = 1, **changes: str) -> list[str]:
     """Return what the fact about a machine hears from one that can become a hypervisor."""
     name = NAME.format(number=number)
     answer = {
+        "root": "yes",
         "distribution": "debian",
         "release": "12",
         "system": "Debian GNU/Linux 12 (bookworm)",

@@ -534,6 +534,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "-e /etc/sysconfig/libvirtd": text('#LIBVIRTD_ARGS="--listen"\n'),
         "for service in libvirtd": ["service libvirtd", "exists", "enabled", "running"],
         "getenforce": [
+            "seen",
             "mode Enforcing",
             f"config {encoded('SELINUX=enforcing' + chr(10) + 'SELINUXTYPE=targeted' + chr(10))}",
         ],

@@ -49,7 +49,7 @@ def test_few_hosts_are_shown_with_every_check(tmp_path: Path) -> None:
     assert finished.status == 0
     assert ["host", *checks.NAMES] in rows(finished)
     for name in ("@fake/kvm1", "@fake/kvm2"):
-        assert [name, *["ok"] * 11] in rows(finished)
+        assert [name, *["ok"] * 12] in rows(finished)
 
 
 @pytest.mark.parametrize("arguments", [("-y",), ("--dry",), (), ("-y", "--parallel", "2")])
@@ -60,7 +60,7 @@ def test_one_host_that_fails_stops_all(tmp_path: Path, arguments: tuple[str, ...
     assert finished.status == 1
     assert commands(finished) == dict.fromkeys(hosts, 1)
     assert "Beginning operation run" not in finished.output
-    assert ["@fake/kvm7", *["ok"] * 3, "FAILS", *["ok"] * 7] in rows(finished)
+    assert ["@fake/kvm7", *["ok"] * 4, "FAILS", *["ok"] * 7] in rows(finished)
     assert "it has 1000 MiB of memory, needed are 3800 MiB" in finished.output
     assert "1 of 30 hosts did not pass every check, so no host was changed" in finished.output
     assert "29 hosts: every check passes." in finished.output
@@ -97,7 +97,7 @@ def test_a_host_that_cannot_be_asked_stops_all(tmp_path: Path, silence: object) 
     finished = run(tmp_path, hosts, PREFLIGHT, "-y")
     assert finished.status == 1
     assert commands(finished) == dict.fromkeys(hosts, 1)
-    assert ["@fake/kvm2", *["?"] * 11] in rows(finished)
+    assert ["@fake/kvm2", *["?"] * 12] in rows(finished)
     assert ["@fake/kvm2", "answer", "the", "host", "did", "not", "answer"] in rows(finished)
 
 
@@ -112,7 +112,7 @@ def test_a_host_that_stalls_is_not_waited_for(tmp_path: Path) -> None:
     hosts = fakes(3) | {"@fake/kvm4": fake_host(4, fake_delay=10 * LIMIT)}
     finished = run(tmp_path, hosts, str(deploy), "-y")
     assert finished.status == 1
-    assert ["@fake/kvm4", *["?"] * 11] in rows(finished)
+    assert ["@fake/kvm4", *["?"] * 12] in rows(finished)
 
 
 def test_a_host_that_is_switched_off_fails_alone(tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ SET_NAME = "Preflight | Set the fully qualified name"
 def test_a_dry_run_shows_how_a_host_gets_its_name(tmp_path: Path) -> None:
     finished = run(tmp_path, unnamed(tmp_path), PREFLIGHT, "--dry", "--diff", "--json")
     assert finished.planned == {SET_NAME: ["@fake/kvm1"]}
-    assert ["@fake/kvm1", *["ok"] * 7, "mend", *["ok"] * 3] in rows(finished)
+    assert ["@fake/kvm1", *["ok"] * 8, "mend", *["ok"] * 3] in rows(finished)
     for difference in (
         "- 127.0.1.1 kvm1.lab.example.org kvm1",
         "+ 192.168.42.1 kvm1.lab.example.org kvm1",
@@ -196,6 +196,26 @@ def test_a_dry_run_shows_how_a_host_gets_its_name(tmp_path: Path) -> None:
         "+ kvm1",
     ):
         assert difference in [line.strip() for line in finished.output.splitlines()]
+
+
+def test_a_name_in_upper_case_is_the_same_name(tmp_path: Path) -> None:
+    hosts = fakes(2)
+    upper = {"hostname": "KVM1", "qualified_name": "KVM1.lab.example.org"}
+    answer(hosts, 1, MACHINE, machine(1, managed="yes", **upper))
+    entry = "192.168.42.1 KVM1.lab.example.org KVM1\n"
+    files = {"static_file": "KVM1\n", "hosts_file": f"127.0.0.1 localhost\n{entry}"}
+    answer(hosts, 1, NAMES, names(1, kernel="KVM1", qualified="KVM1.lab.example.org", **files))
+    finished = run(tmp_path, hosts, PREFLIGHT, "-y", "--json")
+    assert finished.status == 0
+    assert finished.changed == {}
+
+
+def test_a_dry_run_that_is_not_root_is_no_dry_run(tmp_path: Path) -> None:
+    hosts = fakes(2)
+    answer(hosts, 2, MACHINE, machine(2, root="no"))
+    finished = run(tmp_path, hosts, PREFLIGHT, "--dry")
+    assert finished.status == 1
+    assert "commands do not run as root; --sudo, or _sudo in group_data" in finished.output
 
 
 def test_only_the_host_without_its_name_is_changed(tmp_path: Path) -> None:

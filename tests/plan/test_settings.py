@@ -34,6 +34,16 @@ def test_a_limited_run_minds_only_its_own_hosts(tmp_path: Path) -> None:
     assert run.status == 0, run.output
 
 
+def test_an_address_of_a_host_outside_the_run_is_taken(tmp_path: Path) -> None:
+    other = fake_host(2, gateway="none", management_address="192.168.42.1/16")
+    hosts = fakes(1) | {"@fake/kvm2": other}
+    run = pyinfra(inventory(tmp_path, hosts), "deploy.py", "-y", "--debug", "--limit", "@fake/kvm1")
+    assert run.status != 0
+    assert not commands(run)
+    said = " ".join(run.output.split())
+    assert "@fake/kvm1 management_address '192.168.42.1/24' @fake/kvm2 has it already" in said
+
+
 def test_the_example_for_production_can_be_used() -> None:
     listing = pyinfra("inventories/prod.py", "debug-inventory", "--json")
     assert listing.status == 0, listing.output

@@ -57,6 +57,11 @@ FAILING: dict[str, tuple[str, dict[str, Any], str]] = {
         {"architecture": "aarch64"},
         "the machine is aarch64, needed is x86_64",
     ),
+    "another user": (
+        "root",
+        {"root": False},
+        "commands do not run as root; --sudo, or _sudo in group_data, has them do so",
+    ),
     "little memory": (
         "memory",
         {"memory": 3799},
@@ -127,6 +132,7 @@ UNKNOWN: dict[str, tuple[str, dict[str, Any], str]] = {
     "distribution": ("distribution", {"distribution": None}, "neither /etc/os-release nor"),
     "release": ("release", {"release": None}, "neither /etc/os-release nor"),
     "architecture": ("x86-64", {"architecture": None}, "uname does not answer"),
+    "root": ("root", {"root": None}, "id does not answer"),
     "memory": ("memory", {"memory": None}, "/proc/meminfo has no MemTotal"),
     "CPU flags": ("HVM", {"cpu_flags": None}, "/proc/cpuinfo shows no flags"),
     "NICs": ("NIC", {"interfaces": None}, "/sys/class/net shows no interface"),
@@ -194,6 +200,13 @@ def test_a_release_stands_for_its_minor_releases_too(release: str, outcome: str)
     found = of_one(machine, distribution=["rhel", "rocky"], releases=["8", "9"])
     assert found["distribution"].outcome == "holds"
     assert found["release"].outcome == outcome
+
+
+@pytest.mark.parametrize("managed", [False, True])
+def test_case_does_not_matter_in_names(managed: bool) -> None:
+    upper = replace(FIT, hostname="KVM1", qualified_name="KVM1.Lab.example.org", managed=managed)
+    assert of_one(upper)["name"].outcome == "holds"
+    assert of_one(FIT, hostname="KVM1.lab.example.org")["name"].outcome == "holds"
 
 
 def test_the_memory_that_is_needed_is_a_setting() -> None:

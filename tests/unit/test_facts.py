@@ -8,8 +8,11 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from pyinfra.api.exceptions import FactProcessError
 
 from kvmhost.facts.cloudinit import Configuration, Told
+from kvmhost.facts.cloudstack import AddedHost
+from kvmhost.facts.files import Text
 from kvmhost.facts.libvirt import Guests
 from kvmhost.facts.network import Network
 from kvmhost.facts.packages import Installed, Updates
@@ -199,6 +202,26 @@ def test_the_state_of_services_without_systemd() -> None:
     }
 
 
+def test_what_stands_before_the_state_of_services_means_nothing() -> None:
+    output = ["Welcome to kvm1!", "service ntpd", "exists"]
+    assert Services().process(output) == {"ntpd": Service(exists=True)}
+
+
+def test_a_host_is_not_taken_for_a_new_one_for_want_of_an_answer() -> None:
+    assert AddedHost().process(["added"])
+    assert not AddedHost().process(["bare"])
+    with pytest.raises(FactProcessError, match="Welcome"):
+        AddedHost().process(["Welcome to kvm1!", "added"])
+
+
+@pytest.mark.parametrize(
+    "output", [["Welcome!", "exists", "Zg=="], ["exists", "Z"], ["exists", "Zg==\N{BELL}"], [""]]
+)
+def test_a_files_text_is_not_guessed(output: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        Text().process(output)
+
+
 def test_what_names_are_resolved_with_is_read_without_what_other_networks_lack() -> None:
     lines = ["addresses []", "routes []", "resolver nameserver 127.0.0.53"]
     lines += ["resolver nameserver fe80::1%eth0", "resolver nameserver 192.168.42.3"]
@@ -223,6 +246,6 @@ def test_a_network_is_unknown_where_ip_writes_no_json() -> None:
 
 
 def test_selinux_is_enforcing_or_not_there() -> None:
-    answer = ["mode Enforcing", "config U0VMSU5VWD1lbmZvcmNpbmcK", "labelled"]
+    answer = ["seen", "mode Enforcing", "config U0VMSU5VWD1lbmZvcmNpbmcK", "labelled"]
     assert Status().process(answer) == Selinux("enforcing", "SELINUX=enforcing\n", labelled=True)
     assert Status().process(["seen"]) == Selinux(None, None, labelled=False)

@@ -21,6 +21,8 @@ release=12
 system=Debian GNU/Linux 12 (bookworm)
 architecture=x86_64
 memory=24684084
+kdump=268435456
+root=no
 cpu_model=AMD EPYC
 cpu_count=2
 cpu_flags=fpu vme de pse svm
@@ -69,7 +71,8 @@ def test_every_value_of_a_captured_answer_is_understood() -> None:
         release="12",
         system="Debian GNU/Linux 12 (bookworm)",
         architecture="x86_64",
-        memory=24105,
+        memory=24105 + 256,
+        root=False,
         cpu_model="AMD EPYC",
         cpu_count=2,
         cpu_flags=frozenset(("fpu", "vme", "de", "pse", "svm")),
@@ -120,7 +123,7 @@ def test_a_system_that_does_not_say_what_it_is_is_unknown(shell: str, tmp_path: 
 
 def test_an_answer_that_breaks_off_leaves_the_rest_unknown() -> None:
     machine = understood(CAPTURED[: CAPTURED.index("cpu_model")])
-    assert machine.memory == 24105
+    assert machine.memory == 24105 + 256
     assert machine.guests is None
     assert machine.managed is None
 
@@ -144,7 +147,10 @@ def test_this_machine_is_seen_as_python_sees_it(shell: str) -> None:
     assert machine.managed is False
     assert machine.systemd == Path("/run/systemd/system").is_dir()
     pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-    assert machine.memory == pages * page // 2**20
+    reserve = Path("/sys/kernel/kexec_crash_size")
+    kdump = int(reserve.read_text()) if reserve.exists() else 0
+    assert machine.memory == pages * page // 2**20 + kdump // 2**20
+    assert machine.root == (os.geteuid() == 0)
 
 
 @pytest.mark.parametrize("shell", SHELLS)

@@ -57,6 +57,16 @@ def test_a_group_may_have_one_distribution_or_several_that_are_alike(given: obje
     assert "rocky" in load_one(distribution=given).platform.distribution
 
 
+def test_addresses_of_either_family_serve_the_time() -> None:
+    servers = ("ntp1.example.org", "10.0.0.1", "2001:db8::1", "3com")
+    assert load_one(ntp_servers=servers).time.ntp_servers == servers
+
+
+def test_a_key_over_http_is_taken_by_its_checksum() -> None:
+    key = {"cloudstack_key": "http://packages.example.org/a.asc", "cloudstack_key_sha256": "0" * 64}
+    assert load_one(**key).agent.cloudstack_key_sha256 == "0" * 64
+
+
 def test_keys_that_pyinfra_reads_are_left_to_it() -> None:
     given = data(ssh_user="root", _sudo=True)
     assert load({KVM1: given}, other_keys=frozenset(("ssh_user", "_sudo")))
@@ -235,6 +245,90 @@ BAD: dict[str, tuple[dict[str, Any], str, str, str]] = {
         "5900:6100",
     ),
     "a port that is none": ({"firewall_ports": ["ssh"]}, "firewall_ports", "ssh", "5900:6100"),
+    **{
+        f"a port that is none: {port}": ({"firewall_ports": [port]}, "firewall_ports", port, "port")
+        for port in ("99999", "0", "022", "7000:10", "7000:7000", "5900:65536", "\u0662\u0662")
+    },
+    **{
+        f"more than a line: {key}": ({key: value}, key, shown, "one line")
+        for key, value, shown in (
+            ("agent_properties", {"host.tags": "a\nguid=1"}, "guid=1"),
+            ("agent_properties", {"host.tags\nguid": 1}, "guid"),
+            ("cluster", "cluster_a\r", "cluster_a"),
+            ("libvirt_packages", ["libvirt\x00"], "libvirt"),
+            ("libvirtd_arguments", {"LIBVIRTD_ARGS": "\u2028"}, "u2028"),
+        )
+    },
+    "a property with blanks": (
+        {"agent_properties": {"host.tags": "kvm "}},
+        "agent_properties",
+        "kvm ",
+        "without blanks",
+    ),
+    "a property whose name is none": (
+        {"agent_properties": {"host.tags=a": "b"}},
+        "agent_properties",
+        "host.tags=a",
+        "pattern",
+    ),
+    "arguments without quotes": (
+        {"libvirtd_arguments": {"libvirtd_opts": "-d -l"}},
+        "libvirtd_arguments",
+        "-d -l",
+        "one word",
+    ),
+    "arguments with half their quotes": (
+        {"libvirtd_arguments": {"libvirtd_opts": '"-d -l'}},
+        "libvirtd_arguments",
+        '"-d -l',
+        "one word",
+    ),
+    "a variable that no shell has": (
+        {"libvirtd_arguments": {"libvirtd opts": '"-l"'}},
+        "libvirtd_arguments",
+        "libvirtd opts",
+        "pattern",
+    ),
+    "an option for a package": (
+        {"cloudstack_requisites": ["--allow-unauthenticated"]},
+        "cloudstack_requisites",
+        "--allow-unauthenticated",
+        "pattern",
+    ),
+    "a profile in another folder": (
+        {"apparmor_profiles": ["../passwd"]},
+        "apparmor_profiles",
+        "../passwd",
+        "pattern",
+    ),
+    "two suites in one": (
+        {"cloudstack_suites": ["noble main"]},
+        "cloudstack_suites",
+        "noble main",
+        "pattern",
+    ),
+    **{
+        f"an address that is none: {address}": (
+            {"ntp_servers": [address]},
+            "ntp_servers",
+            address,
+            "an address",
+        )
+        for address in ("10.0.0.256", "10.0.1", "2001:db8::x", "fe80::1%eth0")
+    },
+    "a source of the other family": (
+        {"management_servers": ["2001:db8::5"]},
+        "management_servers",
+        "2001:db8::5",
+        "IPv4",
+    ),
+    "a gateway of the other family": ({"gateway": "2001:db8::1"}, "gateway", "2001:db8::1", "IPv4"),
+    "a key over http that could be another": (
+        {"cloudstack_key": "http://packages.example.org/release.asc"},
+        "cloudstack_key_sha256",
+        "(missing)",
+        "over http anyone",
+    ),
     "a VLAN tag out of range": (
         {"bridges": {"cloudbr0": 4095, "cloudbr1": 300}},
         "bridges",

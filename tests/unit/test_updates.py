@@ -17,5 +17,11 @@ def test_each_package_that_would_be_installed_is_pending() -> None:
     )
 
 
+def test_a_blank_line_means_nothing() -> None:
+    assert Updates().process(["", "age 12", "  ", "Inst bash [5.1] (5.2)", ""]) == Pending(
+        12, frozenset(("bash",))
+    )
+
+
 def test_a_host_that_is_up_to_date_has_nothing_pending() -> None:
     assert Updates().process(["age 12"]) == Pending(12, frozenset())
