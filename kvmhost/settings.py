@@ -31,7 +31,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from kvmhost import table
-from kvmhost.firewall import EVERYONE, IPNetwork, numbers
+from kvmhost.firewall import EVERYONE, IPNetwork
 from kvmhost.masking import masked
 from kvmhost.network.backends import BACKENDS
 from kvmhost.network.interfaces import AddressWithPrefix
@@ -110,10 +110,11 @@ def _not_everyone(value: IPNetwork) -> IPNetwork:
 
 
 def _ports(value: str) -> str:
-    try:
-        numbers(value)
-    except ValueError as error:
-        raise PydanticCustomError("ports", "{error}", {"error": str(error)}) from None
+    first, _, last = value.partition(":")
+    if not 1 <= int(first) <= 65535 or (last and not int(first) < int(last) <= 65535):
+        raise PydanticCustomError(
+            "ports", "a port from 1 to 65535, or a range that begins with the lower one"
+        )
     return value
 
 
@@ -126,7 +127,7 @@ def _shell_word(value: str) -> str:
         words = shlex.split(value)
     except ValueError:
         words = []
-    if len(words) > 1 or (value and not words):
+    if len(words) != 1:
         raise PydanticCustomError("shell_word", "one word as a shell reads it, such as '\"-d -l\"'")
     return value
 
@@ -169,7 +170,9 @@ HostName = Annotated[StrictStr, AfterValidator(_host_name)]
 QualifiedName = Annotated[StrictStr, AfterValidator(_qualified_name)]
 Addresses = Annotated[IPNetwork, BeforeValidator(_network)]
 Source = Annotated[Addresses, AfterValidator(_not_everyone)]
-Ports = Annotated[StrictStr, Field(pattern=r"^\d+(:\d+)?$"), AfterValidator(_ports)]
+Ports = Annotated[
+    StrictStr, Field(pattern=r"^[1-9][0-9]{0,4}(:[1-9][0-9]{0,4})?$"), AfterValidator(_ports)
+]
 Url = Annotated[StrictStr, Field(pattern=r"^(https?|file)://\S+$")]
 Version = Annotated[StrictStr, Field(pattern=r"^\d+(\.\d+)*$")]
 AbsolutePath = Annotated[StrictStr, Field(pattern=r"^/\S*$")]

@@ -95,15 +95,15 @@ BAD: dict[str, tuple[dict[str, Any], str, str, str]] = {
     ),
     "arguments whose quotation does not end": (
         {"libvirtd_arguments": {"LIBVIRTD_ARGS": '"--listen'}},
-        "libvirtd_arguments",
+        "libvirtd_arguments['LIBVIRTD_ARGS']",
         '"--listen',
-        "one line of arguments",
+        "one word",
     ),
     "no arguments": (
         {"libvirtd_arguments": {"LIBVIRTD_ARGS": ""}},
-        "libvirtd_arguments",
+        "libvirtd_arguments['LIBVIRTD_ARGS']",
         "",
-        "one line of arguments",
+        "one word",
     ),
     "a missing key": ({"gateway": ...}, "gateway", "(missing)", "default gateway"),
     "an unknown distribution": (
@@ -273,13 +273,13 @@ BAD: dict[str, tuple[dict[str, Any], str, str, str]] = {
     ),
     "arguments without quotes": (
         {"libvirtd_arguments": {"libvirtd_opts": "-d -l"}},
-        "libvirtd_arguments",
+        "libvirtd_arguments['libvirtd_opts']",
         "-d -l",
         "one word",
     ),
     "arguments with half their quotes": (
         {"libvirtd_arguments": {"libvirtd_opts": '"-d -l'}},
-        "libvirtd_arguments",
+        "libvirtd_arguments['libvirtd_opts']",
         '"-d -l',
         "one word",
     ),
@@ -316,12 +316,6 @@ BAD: dict[str, tuple[dict[str, Any], str, str, str]] = {
         )
         for address in ("10.0.0.256", "10.0.1", "2001:db8::x", "fe80::1%eth0")
     },
-    "a source of the other family": (
-        {"management_servers": ["2001:db8::5"]},
-        "management_servers",
-        "2001:db8::5",
-        "IPv4",
-    ),
     "a gateway of the other family": ({"gateway": "2001:db8::1"}, "gateway", "2001:db8::1", "IPv4"),
     "a key over http that could be another": (
         {"cloudstack_key": "http://packages.example.org/release.asc"},
