@@ -11,7 +11,7 @@ from kvmhost.network.change import Present
 from kvmhost.network.interfaces import Interface, Route
 from kvmhost.network.model import Network
 from kvmhost.network.observed import differences
-from kvmhost.network.ovs import ports
+from kvmhost.network.ovs import corrections, ports
 from kvmhost.network.rules import problems
 from kvmhost.network.takeover import Resolvers, taken_over
 from tests.unit.network_examples import GUIDE, OPENVSWITCH, keys, network
@@ -246,6 +246,31 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         "interfaces",
         "Open vSwitch has eth0",
     ),
+    "a VLAN with a nought before it": (
+        {"interfaces": ["eth1.050"], "addresses": {"eth1.050": "10.50.0.11/24"}},
+        "interfaces",
+        "a VLAN, as in eth1.300",
+    ),
+    "a VLAN of a VLAN": (
+        {"interfaces": ["eth1.50.60"], "addresses": {"eth1.50.60": "10.50.0.11/24"}},
+        "interfaces",
+        "a VLAN, as in eth1.300",
+    ),
+    "an interface that is the kernel's own": (
+        {"interfaces": ["lo"], "addresses": {"lo": "10.50.0.11/24"}},
+        "interfaces",
+        "an interface such as eth1",
+    ),
+    "two gateways of one network": (
+        {"routes": {"10.60.0.0/16": "192.168.42.2", "10.60.0.0/255.255.0.0": "192.168.42.3"}},
+        "routes",
+        "one gateway for each network",
+    ),
+    "a kept interface with the name of Open vSwitch's bridge": (
+        {**OPENVSWITCH, "kept_interfaces": ["cloudbr"]},
+        "kept_interfaces",
+        "that nothing here is",
+    ),
     "an uplink too long for Open vSwitch's bridge": (
         {
             **OPENVSWITCH,
@@ -358,3 +383,210 @@ def test_a_bonds_options_are_looked_for_in_the_kernel() -> None:
     said = differences(any_network, [bond], [])
     assert "bond1 has lacp_rate slow instead of fast." in said
     assert "bond1 has xmit_hash_policy layer2 instead of layer3+4." in said
+
+
+def ethernet(name: str, *addresses: str, **said: Any) -> Interface:
+    return Interface(name, "ethernet", addresses=tuple(map(ip_interface, addresses)), **said)
+
+
+ON_UPLINK: dict[str, Any] = {"management_vlan": None}
+MINE = ethernet("eth0", "192.168.42.11/24", gateways=(ip_address("192.168.42.1"),))
+ZONE = (("connection.zone", "drop"),)
+
+
+def test_what_another_nics_lease_had_does_not_move_to_the_management_address() -> None:
+    asked = network(**ON_UPLINK, **SECOND)
+    found = (MINE, Interface("eth1", "ethernet", dhcp=True, addressing=ZONE))
+    assert taken_over(asked, found, Resolvers()).taken_over.addressing == {}
+
+
+def test_what_our_further_interface_had_does_not_move_to_the_management_address() -> None:
+    mine = replace(STORED, own=True)
+    kept = taken_over(network(**ON_UPLINK), (replace(MINE, own=True), mine), Resolvers())
+    assert kept.taken_over.addressing == kept.taken_over.routes == {}
+
+
+LOST: dict[str, tuple[dict[str, Any], tuple[Interface, ...], str]] = {
+    "a lease that is in use": (
+        SECOND,
+        (MINE, Interface("eth1", "ethernet", dhcp=True)),
+        "The address that eth1 has by DHCP would be lost",
+    ),
+    "an address beside a lease with the gateway": (
+        SECOND,
+        (
+            Interface("eth0", "ethernet", dhcp=True, gateway_by_dhcp=True),
+            ethernet("eth1", "10.50.0.12/24"),
+        ),
+        "The address 10.50.0.12/24 of eth1 would be lost",
+    ),
+    "a second address of an interface that keeps one": (
+        {"interfaces": ["eth1"], "addresses": {"eth1": "10.50.0.11/24"}},
+        (MINE, ethernet("eth1", "10.50.0.11/24", "10.52.0.99/24")),
+        "The address 10.52.0.99/24 of eth1 would be lost",
+    ),
+    "IPv6 of an interface that is not the management's": (
+        {**SECOND, "management_address6": "2001:db8::11/64"},
+        (MINE, ethernet("eth1", "2001:db8:50::12/64")),
+        "The address 2001:db8:50::12/64 of eth1 would be lost",
+    ),
+    "a default gateway to which ours is preferred": (
+        {"interfaces": ["eth1"], "addresses": {"eth1": "10.50.0.11/24"}},
+        (MINE, ethernet("eth1", "10.50.0.11/24", spare_gateways=(ip_address("10.50.0.1"),))),
+        "The default gateway 10.50.0.1 of eth1 would be lost",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "found", "sentence"), LOST.values(), ids=LOST)
+def test_nothing_of_a_second_nic_is_lost_without_a_word(
+    changes: dict[str, Any], found: tuple[Interface, ...], sentence: str
+) -> None:
+    with pytest.raises(ValueError) as refusal:  # its text is compared
+        taken_over(network(**{**ON_UPLINK, **changes}), found, Resolvers(), {"eth0", "eth1"})
+    assert sentence in str(refusal.value)
+
+
+def test_an_idle_lease_is_nothing_to_lose() -> None:
+    found = (MINE, Interface("eth1", "ethernet", dhcp=True))
+    taken_over(network(**ON_UPLINK, **SECOND), found, Resolvers(), {"eth0"})
+
+
+def test_a_renumbered_further_interface_gets_its_new_address() -> None:
+    asked = network(**ON_UPLINK, interfaces=["eth1"], addresses={"eth1": "10.50.0.11/24"})
+    kept = named(taken_over(asked, (MINE, ethernet("eth1", "10.50.0.99/24")), Resolvers()))
+    assert kept["eth1"].addresses == (ip_interface("10.50.0.11/24"),)
+
+
+def test_an_mtu_stays_with_what_an_interface_is_built_on() -> None:
+    def found(port: str) -> Interface:
+        return Interface("cloudbr0", ports=(port,), mtu=9000, own=True, **NATIVE)
+
+    moved = taken_over(network(), (found("eth1.200"),), Resolvers())
+    assert named(moved)["cloudbr0"].mtu is None
+    same = taken_over(network(), (found("eth0.200"),), Resolvers())
+    assert named(same)["cloudbr0"].mtu == 9000
+
+
+def test_a_bond_and_its_nics_have_one_mtu() -> None:
+    found = (ethernet("eth0", own=True, mtu=1400), ethernet("eth1", own=True))
+    kept = named(taken_over(network(**BONDS), found, Resolvers()))
+    assert {name: kept[name].mtu for name in ("eth0", "eth1", "bond0", "eth2", "bond1")} == {
+        **dict.fromkeys(("eth0", "eth1", "bond0"), 1400),
+        **dict.fromkeys(("eth2", "bond1")),
+    }
+
+
+def test_a_link_local_gateway_stays_on_its_link() -> None:
+    route = Route(ip_network("2001:db8:9::/48"), ip_address("fe80::1"))
+    asked = network(
+        **ON_UPLINK,
+        management_address6="2001:db8::11/64",
+        interfaces=["eth1"],
+        addresses={"eth1": "2001:db8:50::11/64"},
+    )
+    found = (MINE, ethernet("eth1", "2001:db8:50::11/64", routes=(route,)))
+    kept = named(taken_over(asked, found, Resolvers()))
+    assert kept["eth1"].routes == (route,)
+    assert kept["eth0"].routes == ()
+
+
+def test_from_ours_to_a_kept_interface_the_name_servers_are_ours_to_give_up() -> None:
+    mine = replace(MINE, name="eth1", own=True, dns_servers=(ip_address("8.8.8.8"),))
+    taken_over(network(**KEPT), (mine,), Resolvers())
+    with pytest.raises(ValueError, match=r"would be lost: name server 8\.8\.8\.8"):
+        taken_over(network(**KEPT), (replace(mine, own=False, addresses=()),), Resolvers())
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_bond_of_ours_is_not_left_without_its_nics(backend: str) -> None:
+    one = BACKENDS[backend]
+    files = {file.path: file.content for file in one.render(network(**BONDS), {}, {})}
+    unnamed = network(**{**BONDS, "bonds": {"bond1": BONDS["bonds"]["bond1"]}})
+    if backend == "ifupdown":  # whose stanza says it all, whoever wrote it
+        change = one.change(unnamed, Present(files=files))
+        assert change is not None
+        assert "bond-slaves eth0 eth1" in change.files[0].content if change.files else True
+        return
+    with pytest.raises(ValueError, match="bond0 is a bond that was made here, of eth0, eth1"):
+        one.change(unnamed, Present(files=files))
+
+
+def test_what_is_kept_is_not_built_on_what_is_ours() -> None:
+    text = (
+        "auto eth0\niface eth0 inet static\n address 192.168.42.11/24\n gateway 192.168.42.1\n"
+        "auto eth1.70\niface eth1.70 inet manual\n"
+    )
+    kept = network(**{**KEPT, "kept_interfaces": ["eth0", "eth1.70"]})
+    with pytest.raises(ValueError, match=r"eth1\.70 cannot be kept as it is"):
+        BACKENDS["ifupdown"].change(kept, Present(files={"/etc/network/interfaces": text}))
+
+
+def test_an_ifcfg_file_of_a_kept_interface_is_not_replaced() -> None:
+    folder = "/etc/sysconfig/network-scripts"
+    files = {f"{folder}/ifcfg-eth1": "DEVICE=eth0\nIPADDR=192.168.42.11\nPREFIX=24\n"}
+    with pytest.raises(ValueError, match="ifcfg-eth1 is for eth0"):
+        BACKENDS["ifcfg"].change(network(**KEPT), Present(files=files))
+
+
+def test_the_way_back_begins_with_the_management_address() -> None:
+    text = (
+        "auto eth1\niface eth1 inet static\n address 10.50.0.11/24\n"
+        "auto eth0\niface eth0 inet static\n address 192.168.42.11/24\n gateway 192.168.42.1\n"
+    )
+    links = [
+        {"ifname": name, "addr_info": [{"local": address, "scope": "global"}], **UP}
+        for name, address in (("eth1", "10.50.0.11"), ("eth0", "192.168.42.11"))
+    ]
+    asked = network(interfaces=["eth1"], addresses={"eth1": "10.50.0.11/24"})
+    present = Present(files={"/etc/network/interfaces": text}, addresses=links)
+    change = BACKENDS["ifupdown"].change(asked, present)
+    assert change is not None
+    up = [line for line in change.rollback.up.splitlines() if "ifup" in line]
+    assert up[0].endswith(" eth0")
+
+
+def test_a_profile_that_names_ours_by_its_uuid_does_not_lose_it() -> None:
+    connections = "/etc/NetworkManager/system-connections"
+    theirs = {
+        f"{connections}/e1": "[connection]\nid=e1\nuuid=22222222-2222-4222-8222-222222222222\n"
+        "type=ethernet\ninterface-name=eth1\n[ipv4]\nmethod=disabled\n",
+        f"{connections}/v": "[connection]\nid=v\nuuid=33333333-3333-4333-8333-333333333333\n"
+        "type=vlan\ninterface-name=eth1.70\n[vlan]\nid=70\n"
+        "parent=22222222-2222-4222-8222-222222222222\n",
+    }
+    backend = BACKENDS["networkmanager"]
+    change = backend.change(network(**SECOND), Present(files=theirs))
+    assert change is not None
+    then = {**theirs, **{file.path: file.content for file in change.files}}
+    then = {path: text for path, text in then.items() if path not in change.removed}
+    with pytest.raises(ValueError, match=r"eth1\.70 is built on eth1, which goes"):
+        backend.change(network(), Present(files=then))
+
+
+def test_open_vswitch_keeps_no_bridge_that_only_an_earlier_network_of_ours_had() -> None:
+    both = network(
+        **{**OPENVSWITCH, "bridges": {"mgmt0": 100, "cloudbr0": 200, "cloudbr1": "eth1.300"}}
+    )
+    one = network(**OPENVSWITCH)
+    found = corrections(one, ports(both), former=frozenset({"cloudbr-eth1", "eth1"}))
+    assert ("--if-exists", "del-br", "cloudbr-eth1") in found[0].commands
+    assert not any("eth1" in command[2:] for each in found[1:] for command in each.commands)
+
+
+def test_networkmanager_has_no_ipv4_where_there_is_no_address_of_it() -> None:
+    asked = network(interfaces=["eth1"], addresses={"eth1": "2001:db8:50::11/64"})
+    (profile,) = (
+        file.content
+        for file in BACKENDS["networkmanager"].render(asked, {}, {})
+        if file.path.endswith("-eth1.nmconnection")
+    )
+    assert "[ipv4]\nmethod=disabled\n" in profile
+    assert "[ipv6]\nmethod=manual\n" in profile
+
+
+def test_a_kept_management_interface_needs_the_hosts_default_route() -> None:
+    link = {"ifname": "eth0", "addr_info": [MANAGEMENT], **UP}
+    other = {"dst": "default", "gateway": "192.168.43.254", "dev": "eth5"}
+    with pytest.raises(ValueError, match=r"The default route is via 192\.168\.43\.254 on eth5"):
+        BACKENDS["netplan"].change(network(**KEPT), Present(addresses=[link], routes=[other]))
