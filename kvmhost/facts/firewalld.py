@@ -52,14 +52,14 @@ class Zones(FactBase[Firewalld | None]):
             "runtime=$(firewall-cmd --list-all-zones) && "
             "permanent=$(firewall-cmd --permanent --list-all-zones) || exit; "
             f"{_SERVICES}; {ASK_WORKSTATION}; echo zone $zone; "
-            'printf \'%s\\n\' runtime "$runtime" permanent "$permanent"'
+            'printf \'%s\\n\' runtime "$runtime" permanent "$permanent" all'
         )
 
     @override
     def process(self, output: list[str]) -> Firewalld | None:
         if "off" in output:
             return Firewalld(running=False, iptables="iptables" in output)
-        if not {"runtime", "permanent"}.issubset(output):
+        if output[-1] != "all":
             return None
         runtime, permanent = output.index("runtime"), output.index("permanent")
         told = [line.split(" ") for line in output[:runtime]]
@@ -68,7 +68,7 @@ class Zones(FactBase[Firewalld | None]):
             iptables="iptables" in output,
             zone="".join(words[-1] for words in told if words[0] == "zone"),
             runtime=parse_zones(output[runtime + 1 : permanent]),
-            permanent=parse_zones(output[permanent + 1 :]),
+            permanent=parse_zones(output[permanent + 1 : -1]),
             services={
                 words[1]: parse_service(b64decode(words[2]).decode("utf-8", "replace"))
                 for words in told

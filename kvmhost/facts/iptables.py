@@ -55,11 +55,13 @@ class Rules(FactBase[Iptables | None]):
         )
         return (
             f"{''.join(families)}{ASK_WORKSTATION}; "
-            "if firewall-cmd --state >/dev/null 2>&1; then echo firewalld; fi"
+            "if firewall-cmd --state >/dev/null 2>&1; then echo firewalld; fi; echo all"
         )
 
     @override
-    def process(self, output: list[str]) -> Iptables:
+    def process(self, output: list[str]) -> Iptables | None:
+        if output[-1] != "all":
+            return None
         lines: dict[int, list[str]] = {version: [] for version in PROGRAMS}
         version = 0
         for line in output:

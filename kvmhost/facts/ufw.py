@@ -34,20 +34,21 @@ class Rules(FactBase[Ufw | None]):
 
     @override
     def command(self) -> str:
-        # pyinfra takes silence for no answer
         return (
-            f"echo rules; for folder in {_FOLDERS}; do if [ -e $folder/user.rules ]; then "
+            f"for folder in {_FOLDERS}; do if [ -e $folder/user.rules ]; then "
             "for version in '' 6; do if [ -e $folder/user$version.rules ]; then "
             's="s/^### tuple ###/rule${version:-4}/p"; '
             'sed -n "$s" $folder/user$version.rules || exit; fi; done; '
             "break; fi; done; "
-            f"if [ -e {DEFAULTS} ]; then cat {DEFAULTS}; fi; {ASK_WORKSTATION}"
+            f"if [ -e {DEFAULTS} ]; then cat {DEFAULTS}; fi; {ASK_WORKSTATION}; echo all"
         )
 
     _RULE = re.compile(r"rule([46]) (.*)")
 
     @override
-    def process(self, output: list[str]) -> Ufw:
+    def process(self, output: list[str]) -> Ufw | None:
+        if output[-1] != "all":
+            return None
         ipv6 = _default(output, "IPV6") in ("", "yes")
         found = [match for line in output if (match := self._RULE.fullmatch(line))]
         rules = [parse(match[2], int(match[1])) for match in found if ipv6 or match[1] == "4"]

@@ -35,7 +35,7 @@ def run(folder: Path, answers: dict[str, Sequence[str]], **data: Any) -> Run:
 def ufw(folder: Path, rules: Sequence[str], defaults: str = DEFAULTS, **data: Any) -> Run:
     answers = {
         "-e /etc/default/ufw ]; then echo exists": ["exists", encoded(defaults)],
-        "user.rules": [*rules, *defaults.splitlines(), CAME],
+        "user.rules": [*rules, *defaults.splitlines(), CAME, "all"],
         "dpkg-query": ["install ok installed ufw 0.36.2"],
     }
     return run(folder, answers, **data)
@@ -47,13 +47,13 @@ def iptables(folder: Path, *families: Sequence[str], **data: Any) -> Run:
         for version, family in zip((4, 6), families, strict=True)
         for line in (f"family {version}", *family)
     ]
-    return run(folder, {"ip6tables": [*lines, CAME]}, firewall_backend="iptables", **data)
+    return run(folder, {"ip6tables": [*lines, CAME, "all"]}, firewall_backend="iptables", **data)
 
 
 def firewalld(folder: Path, *zone: str, **data: Any) -> Run:
     listed = ["public", "  interfaces: eth0.100", *zone]
     answer = ["service ssh " + encoded('<service><port protocol="tcp" port="22"/></service>')]
-    answer += [CAME, "zone public", "runtime", *listed, "permanent", *listed]
+    answer += [CAME, "zone public", "runtime", *listed, "permanent", *listed, "all"]
     return run(folder, {"list-all-zones": answer}, firewall_backend="firewalld", **data)
 
 
@@ -161,7 +161,7 @@ def test_a_saved_file_that_is_odd_fails_its_host_alone(tmp_path: Path) -> None:
         f"@fake/kvm{number}": fake_host(
             number,
             firewall_backend="iptables",
-            fake_responses={"ip6tables": ["family 4", *answer, "family 6", CAME]},
+            fake_responses={"ip6tables": ["family 4", *answer, "family 6", CAME, "all"]},
         )
         for number, answer in ((1, odd), (2, ACTIVE))
     }

@@ -545,6 +545,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
             "-A INPUT -m state --state RELATED,ESTABLISHED -j ACCEPT",
             "-A INPUT -j REJECT --reject-with icmp-host-prohibited",
             f"saved {encoded(RULES)}",
+            "all",
         ],
     },
     "ubuntu_1204": {
@@ -563,7 +564,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
             "loaded usr.sbin.libvirtd",
             "loaded usr.lib.libvirt.virt-aa-helper",
         ],
-        "user.rules": "rules",
+        "user.rules": "all",
         "-e /etc/default/ufw": text('DEFAULT_FORWARD_POLICY="DROP"\n'),
     },
 }

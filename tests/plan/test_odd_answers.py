@@ -52,8 +52,8 @@ DEBIAN: dict[str, Answer] = {
     "-e /etc/chrony/chrony.conf": text("pool 2.debian.pool.ntp.org iburst\n"),
     "-e /etc/default/libvirtd": text("#LIBVIRTD_ARGS=\n"),
     "parameters/enabled": ["enabled Y", "loaded usr.sbin.libvirtd"],
-    "ufw status": ["installed", "Status: inactive"],
-    "-e /etc/default/ufw": text('DEFAULT_FORWARD_POLICY="DROP"\n'),
+    "user.rules": ["all"],
+    "-e /etc/default/ufw ]; then echo exists": text('DEFAULT_FORWARD_POLICY="DROP"\n'),
     "-e /etc/apt/sources.list.d/cloudstack.sources": ["absent"],
 }
 EL: dict[str, Answer] = {
@@ -81,7 +81,7 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Answer]]] = {
             **SYSTEMD,
             "-e /etc/chrony.conf": text("pool 2.rhel.pool.ntp.org iburst\n"),
             "-e /etc/libvirt/libvirt.conf": text("# empty\n"),
-            "--list-all": ["zone public", "runtime", "  ports: ", "permanent", "  ports: "],
+            "--list-all": ["zone public", "runtime", "public", "permanent", "public", "all"],
         },
     ),
     "EL 6": (
@@ -90,14 +90,27 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Answer]]] = {
         {
             **EL,
             "-e /etc/ntp.conf": text("server 0.rhel.pool.ntp.org\n"),
+            "done; echo all": ["all"],
             "for service in": ["service libvirtd", "exists", "enabled", "running"],
-            "iptables -S": ["active", "-P INPUT ACCEPT", f"saved {encoded(RULES)}"],
+            "iptables -S": [
+                "family 4",
+                "active",
+                "-P INPUT ACCEPT",
+                f"saved {encoded(RULES)}",
+                "family 6",
+                "all",
+            ],
         },
     ),
 }
 """The group of each host, what it sets, and what its facts hear as a rule, by their commands."""
 
-FIREWALLS = ("--list-all", "-e /etc/default/ufw", "iptables -S", "ufw status")
+FIREWALLS = (
+    "--list-all",
+    "-e /etc/default/ufw ]; then echo exists",
+    "iptables -S",
+    "user.rules",
+)
 TOLERANT = (
     "cpu-models x86_64",
     "dpkg-query",

@@ -119,7 +119,7 @@ def test_a_firewall_that_is_off_is_told_from_one_that_did_not_answer() -> None:
 def test_a_service_that_cannot_be_read_opens_nothing() -> None:
     assert parse_service("<service>") == frozenset()
     unread = Zones().process(
-        ["zone public", "service empty ", "service", "", "runtime", "\trule", "permanent"]
+        ["zone public", "service empty ", "service", "", "runtime", "\trule", "permanent", "all"]
     )
     assert unread
     assert (unread.services, unread.runtime) == ({"empty": frozenset()}, {})

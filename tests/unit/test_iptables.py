@@ -263,14 +263,15 @@ def test_ports_are_told_as_few_ranges() -> None:
 def test_a_host_says_which_services_are_on() -> None:
     answer = [
         *("family 4", "active", "-P INPUT ACCEPT", f"-A INPUT {REJECT}", "saved KmZpbHRlcgo="),
-        *("family 6", "SSH_CONNECTION=fe80::1%eth0 50000 fe80::2%eth0 22"),
+        *("family 6", "SSH_CONNECTION=fe80::1%eth0 50000 fe80::2%eth0 22", "all"),
     ]
     on = Rules().process(answer)
+    assert on
     ipv4, ipv6 = on.families[4], on.families[6]
     assert list(on.active) == [4]
     assert (input_chain(ipv4.running), ipv4.saved) == ((REJECT,), "*filter\n")
     assert (ipv6.running, ipv6.saved) == ("", None)
     assert (on.firewalld, on.workstation) == (False, ip_address("fe80::1%eth0"))
     no_network = "SSH_CONNECTION=UNKNOWN 65535 UNKNOWN 65535"
-    off = Rules().process(["family 4", "family 6", "firewalld", no_network])
+    off = Rules().process(["family 4", "family 6", "firewalld", no_network, "all"])
     assert (off.active, off.firewalld, off.workstation) == ({}, True, None)
