@@ -62,6 +62,7 @@ STORAGE = {
     "routes": {"10.60.0.0/16": "10.50.0.1"},
 }
 GUIDE = "native, address on its VLAN"
+ONE_UPLINK = "native, one uplink again"
 GUIDE_OVS = "Open vSwitch, address on a fake bridge"
 TOPOLOGIES = {
     GUIDE: Topology(NATIVE),
@@ -133,7 +134,7 @@ TOPOLOGIES = {
         {"management_vlan": None, "bridges": {"cloudbr0": "eth1.200", "cloudbr1": "eth1.300"}},
         untagged=100,
     ),
-    "native, one uplink again": Topology(NATIVE),
+    ONE_UPLINK: Topology(NATIVE),
 }
 LACP_NATIVE, LACP_OVS = "native, on a bond with LACP", "Open vSwitch, on a bond with LACP"
 LACP_TOPOLOGIES = {
@@ -142,7 +143,7 @@ LACP_TOPOLOGIES = {
 }
 EVERY_TOPOLOGY = {**TOPOLOGIES, **LACP_TOPOLOGIES}
 # the guide's own is what tests/machines/test_deploy.py makes
-REPRESENTATIVE = (GUIDE_OVS, "native again", "native, two uplinks and storage")
+REPRESENTATIVE = (GUIDE_OVS, "native, two uplinks and storage", ONE_UPLINK)
 COMMANDS = 8
 """The most remote commands that a host's network costs when nothing is to be changed."""
 
@@ -313,7 +314,7 @@ def test_what_was_changed_by_hand_is_seen_and_mended(
     assert drifted
     dry = deploy("--dry", "--json", *ON_MACHINES, target=TARGET)
     assert list(dry.planned.values()) == [[machine.name for machine in drifted]]
-    mended = run(fleet, deploy, "native again")
+    mended = run(fleet, deploy, ONE_UPLINK)
     assert mended.status == 0, mended.output
     for machine in fleet.machines:
         assert machine.run(read).stdout == modelled, machine.name
