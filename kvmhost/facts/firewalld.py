@@ -1,6 +1,5 @@
 """What firewalld lets through."""
 
-from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from shlex import quote
@@ -8,6 +7,7 @@ from shlex import quote
 from pyinfra.api import FactBase
 from typing_extensions import override
 
+from kvmhost.facts.files import decoded
 from kvmhost.firewall import ASK_WORKSTATION, IPAddress, workstation
 from kvmhost.firewalld import Services, Zone, parse_service, parse_zones
 from kvmhost.iptables import in_use
@@ -70,7 +70,7 @@ class Zones(FactBase[Firewalld | None]):
             runtime=parse_zones(output[runtime + 1 : permanent]),
             permanent=parse_zones(output[permanent + 1 : -1]),
             services={
-                words[1]: parse_service(b64decode(words[2]).decode("utf-8", "replace"))
+                words[1]: parse_service(decoded(words[2]))
                 for words in told
                 if words[0] == "service" and len(words) == 3
             },

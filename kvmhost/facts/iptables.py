@@ -1,13 +1,13 @@
 """The rules of iptables and ip6tables, and whether a host uses them."""
 
 import re
-from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pyinfra.api import FactBase
 from typing_extensions import override
 
+from kvmhost.facts.files import decoded
 from kvmhost.firewall import ASK_WORKSTATION, IPAddress, workstation
 from kvmhost.iptables import PROGRAMS, in_use, saved_path
 
@@ -81,5 +81,5 @@ def _family(lines: list[str]) -> Family:
     return Family(
         active="active" in lines,
         running="\n".join(line for line in lines if line.startswith("-")),
-        saved=b64decode(saved[0]).decode("utf-8", "surrogateescape") if saved else None,
+        saved=decoded(saved[0]) if saved else None,
     )

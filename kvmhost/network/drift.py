@@ -132,6 +132,19 @@ class Drift:
         return commands
 
     @property
+    def _former_states(self) -> str:
+        """The commands that set down what was down: a NIC that no file names stays up else.
+
+        It would have an address of IPv6, and be heard of by whoever is on its cable.
+        """
+        names = (
+            quote(link["ifname"])
+            for link in self.present.addresses
+            if link.get("ifname") in self.network.names and "UP" not in link.get("flags", ())
+        )
+        return "".join(if_exists(name, f"ip link set {name} down") for name in names)
+
+    @property
     def is_mended_by_links(self) -> bool:
         """Whether those commands alone do it."""
         present = self.present
@@ -160,7 +173,8 @@ class Drift:
             removed=self.removed,
             apply=plan.apply,
             rollback=Steps(
-                plan.rollback.down, back + plan.rollback.up + _RESTORE_IPV6 + self._former_mtus
+                plan.rollback.down,
+                back + plan.rollback.up + _RESTORE_IPV6 + self._former_mtus + self._former_states,
             ),
             validate=plan.validate,
             save=save,

@@ -99,12 +99,22 @@ class NetworkKeys:
         return tuple(dict.fromkeys(found))
 
     @cached_property
+    def vlans(self) -> tuple[Vlan, ...]:
+        """All that something is on, with a bridge or without."""
+        return (*self.plain_vlans, *self.bridge_vlans.values())
+
+    @cached_property
+    def bond_nics(self) -> frozenset[str]:
+        """The NICs of all bonds."""
+        return frozenset(nic for bond in self.bonds.values() for nic in bond.nics)
+
+    @cached_property
     def uplinks(self) -> tuple[str, ...]:
         """The names of what carries VLANs or has an address, `uplink` first if it is one of them.
 
         An uplink that has bridges on VLANs may have an address of its own beside them.
         """
-        used = [vlan.uplink for vlan in (*self.plain_vlans, *self.bridge_vlans.values())]
+        used = [vlan.uplink for vlan in self.vlans]
         return tuple(dict.fromkeys(sorted(used, key=lambda name: name != self.uplink)))
 
     @cached_property

@@ -327,7 +327,7 @@ def build(keys: NetworkKeys) -> Network:
         else tuple(Route(ip_network(to), ip_address(via)) for to, via in keys.routes.items()),
         dns_servers=tuple(map(ip_address, keys.dns_servers)),
         dns_search=tuple(keys.dns_search),
-        mtus={vlan.name: keys.mtu_of(vlan) for vlan in (*plain, *keys.bridge_vlans.values())},
+        mtus={vlan.name: keys.mtu_of(vlan) for vlan in keys.vlans},
         stp=keys.bridge_stp,
         forward_delay=keys.bridge_forward_delay,
         labels=Labels(keys.management, keys.public_label, keys.guest_label),

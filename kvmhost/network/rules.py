@@ -138,12 +138,12 @@ def _bonds(keys: NetworkKeys) -> Iterator[Problem]:
 
 
 def _kept(keys: NetworkKeys) -> Iterator[Problem]:
-    nics = {nic for bond in keys.bonds.values() for nic in bond.nics}
-    places = {vlan.name for vlan in (*keys.plain_vlans, *keys.bridge_vlans.values())}
+    taken = {*keys.bridges, *keys.uplinks, *keys.bond_nics, *_ovs_bridges(keys)}
+    taken |= {vlan.name for vlan in keys.vlans}
     for name in keys.kept_interfaces:
         if len(name) > _LINUX_NAME or not re.fullmatch(r"[A-Za-z][\w.-]*", name):
             yield Problem("kept_interfaces", name, "an interface's name, such as eth0")
-        elif name in {*keys.bridges, *keys.uplinks, *nics, *places, *_ovs_bridges(keys)}:
+        elif name in taken:
             accepted = "an interface that nothing here is, or is built on"
             yield Problem("kept_interfaces", name, accepted)
 
@@ -151,7 +151,7 @@ def _kept(keys: NetworkKeys) -> Iterator[Problem]:
 def _mtus(keys: NetworkKeys) -> Iterator[Problem]:
     if keys.mtu is not None and keys.mtu not in _MTUS:
         yield Problem("mtu", keys.mtu, f"{_MTUS[0]} to {_MTUS[-1]} bytes, or None")
-    places = {vlan.name: vlan for vlan in (*keys.plain_vlans, *keys.bridge_vlans.values())}
+    places = {vlan.name: vlan for vlan in keys.vlans}
     for name, mtu in keys.mtus.items():
         if name not in (*places, *keys.uplinks):
             accepted = f"an uplink, or a VLAN of one: {', '.join((*keys.uplinks, *places))}"
@@ -166,8 +166,7 @@ def _mtus(keys: NetworkKeys) -> Iterator[Problem]:
 
 
 def _bridge_names(keys: NetworkKeys) -> Iterator[Problem]:
-    nics = {nic for bond in keys.bonds.values() for nic in bond.nics}
-    taken = {*keys.uplinks, *nics, *(vlan.name for vlan in keys.plain_vlans)}
+    taken = {*keys.uplinks, *keys.bond_nics, *(vlan.name for vlan in keys.plain_vlans)}
     for name in keys.bridges:
         yield from _bridge_name("bridges", name, keys)
         if name in taken | {keys.uplink}:
@@ -358,18 +357,13 @@ def _is_gateway6(gateway: IPv6Address, own: IPv6Interface) -> bool:
 
 
 def _parsed_address6(keys: NetworkKeys) -> IPv6Interface | None:
-    text = keys.management_address6 or ""
-    try:
-        return IPv6Interface(text) if "/" in text and "%" not in text else None
-    except ValueError:
-        return None
+    address = _parsed(keys.management_address6 or "")
+    return address if isinstance(address, IPv6Interface) else None
 
 
 def _parsed_address(keys: NetworkKeys) -> IPv4Interface | None:
-    try:
-        return IPv4Interface(keys.management_address) if "/" in keys.management_address else None
-    except ValueError:
-        return None
+    address = _parsed(keys.management_address)
+    return address if isinstance(address, IPv4Interface) else None
 
 
 def _is_host(ip: IPv4Address, subnet: IPv4Interface) -> bool:
@@ -389,7 +383,7 @@ def _addresses(keys: NetworkKeys) -> Iterator[Problem]:
         elif name not in known or name in keys.kept_interfaces:
             accepted = f"an interface or a bridge of this network: {', '.join(sorted(known))}"
             yield Problem("addresses", {name: text}, accepted)
-        elif (address := parsed(text)) is None:
+        elif (address := _parsed(text)) is None:
             accepted = "an address with its prefix, such as 10.50.0.11/24"
             yield Problem("addresses", {name: text}, accepted)
         elif unfit := _unfit(address):
@@ -405,7 +399,7 @@ def _networks(keys: NetworkKeys) -> Iterator[Problem]:
     """Name addresses of one network on two interfaces, of which the kernel would use either."""
     of_management = [_parsed_address(keys), _parsed_address6(keys)]
     named = [(keys.management, address) for address in of_management if address is not None]
-    others = ((name, parsed(text)) for name, text in keys.addresses.items())
+    others = ((name, _parsed(text)) for name, text in keys.addresses.items())
     named += [(name, address) for name, address in others if address is not None]
     for (one, first), (other, second) in combinations(named, 2):
         if first.version == second.version and first.network.overlaps(second.network):
@@ -417,7 +411,7 @@ def _routes(keys: NetworkKeys) -> Iterator[Problem]:
     texts = (keys.management_address, keys.management_address6 or "", *keys.addresses.values())
     if keys.management in keys.kept_interfaces:
         texts = tuple(keys.addresses.values())
-    own = [address for address in map(parsed, texts) if address is not None]
+    own = [address for address in map(_parsed, texts) if address is not None]
     seen: set[IPv4Network | IPv6Network] = set()
     for destination, via in (keys.routes or {}).items():
         try:
@@ -440,7 +434,7 @@ def _routes(keys: NetworkKeys) -> Iterator[Problem]:
         seen.add(network)
 
 
-def parsed(text: str) -> AddressWithPrefix | None:
+def _parsed(text: str) -> AddressWithPrefix | None:
     """Read an address with its prefix; None if it is none."""
     try:
         return ip_interface(text) if "/" in text and "%" not in text else None

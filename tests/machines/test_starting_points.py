@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from difflib import ndiff
 from posixpath import dirname
 from shlex import join, quote
 
@@ -20,7 +21,7 @@ from tests.lab import lab
 from tests.lab.fleet import DEADLINE, Fleet, Node, wait_until
 from tests.machines.switching import switched
 from tests.runs import Run
-from tests.unit.network_examples import network
+from tests.unit.network_examples import KEPT, network
 from tests.unit.starting_points import StartingPoint
 from tests.unit.starting_points.__main__ import points
 
@@ -92,14 +93,6 @@ IN_THE_LAB = {
     "eno1": "eth0",
     "eno2": "eth1",
 }
-KEPT = {
-    "uplink": "eth1",
-    "kept_interfaces": ["eth0"],
-    "management_interface": "eth0",
-    "management_vlan": None,
-    "dns_servers": [],
-    "dns_search": [],
-}
 WRONG_UPLINK = ("--data", 'bridges={"cloudbr0": 200, "cloudbr1": "eth9.300"}')
 KEYS_IN_THE_LAB = {"802.3ad": "active-backup", "ens3": "eth0", "enp1s0": "eth0"}
 # Metrics of routes and priorities of rules count up in the order in which they were added.
@@ -158,7 +151,9 @@ class Start:
         try:
             wait_until(lambda: self._state() == before, SETTLING, "the network to be as before")
         finally:
-            assert self._state() == before
+            lines = (state.splitlines() for state in (before, self._state()))
+            differing = [line for line in ndiff(*lines) if not line.startswith("  ")]
+            assert not differing, "\n".join(differing)
 
     def change(self) -> None:
         """Change it for good, find nothing more to change, and boot into it."""

@@ -40,7 +40,7 @@ def bonded(*nics: str, **said: Any) -> dict[str, Any]:
 
 BOND = bonded("eth0", "eth1")
 LACP = bonded("eth0", "eth1", mode="802.3ad")
-UPLINKS: dict[str, Any] = {
+BONDS: dict[str, Any] = {
     "uplink": "bond0",
     "bonds": {
         "bond0": {"nics": ("eth0", "eth1")},
@@ -52,10 +52,21 @@ UPLINKS: dict[str, Any] = {
         },
     },
     "bridges": {"cloudbr0": 200, "cloudbr1": "bond1.300"},
+}
+UPLINKS: dict[str, Any] = {
+    **BONDS,
     "interfaces": ["bond1.50"],
     "addresses": {"bond1.50": "10.50.0.11/24"},
     "routes": {"10.60.0.0/16": "10.50.0.1"},
     "mtus": {"bond1": 9000},
+}
+KEPT: dict[str, Any] = {
+    "uplink": "eth1",
+    "kept_interfaces": ["eth0"],
+    "management_interface": "eth0",
+    "management_vlan": None,
+    "dns_servers": [],
+    "dns_search": [],
 }
 OPENVSWITCH_UPLINKS: dict[str, Any] = {
     **OPENVSWITCH,

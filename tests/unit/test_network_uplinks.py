@@ -14,7 +14,7 @@ from kvmhost.network.observed import differences
 from kvmhost.network.ovs import corrections, ports
 from kvmhost.network.rules import problems
 from kvmhost.network.takeover import Resolvers, taken_over
-from tests.unit.network_examples import GUIDE, OPENVSWITCH, keys, network
+from tests.unit.network_examples import BONDS, GUIDE, KEPT, OPENVSWITCH, keys, network
 
 SECOND: dict[str, Any] = {"bridges": {"cloudbr0": 200, "cloudbr1": "eth1"}}
 STORAGE: dict[str, Any] = {
@@ -22,27 +22,6 @@ STORAGE: dict[str, Any] = {
     "addresses": {"eth1.50": "10.50.0.11/24"},
     "routes": {"10.60.0.0/16": "10.50.0.1"},
     "mtus": {"eth1": 9000},
-}
-BONDS: dict[str, Any] = {
-    "uplink": "bond0",
-    "bonds": {
-        "bond0": {"nics": ("eth0", "eth1")},
-        "bond1": {
-            "nics": ("eth2", "eth3"),
-            "mode": "802.3ad",
-            "lacp_rate": "fast",
-            "hash_policy": "layer3+4",
-        },
-    },
-    "bridges": {"cloudbr0": 200, "cloudbr1": "bond1.300"},
-}
-KEPT: dict[str, Any] = {
-    "uplink": "eth1",
-    "kept_interfaces": ["eth0"],
-    "management_interface": "eth0",
-    "management_vlan": None,
-    "dns_servers": [],
-    "dns_search": [],
 }
 NATIVE: dict[str, Any] = {"kind": "bridge", "stp": False, "forward_delay": 5}
 
@@ -506,7 +485,8 @@ def test_a_bond_of_ours_is_not_left_without_its_nics(backend: str) -> None:
     if backend == "ifupdown":  # whose stanza says it all, whoever wrote it
         change = one.change(unnamed, Present(files=files))
         assert change is not None
-        assert "bond-slaves eth0 eth1" in change.files[0].content if change.files else True
+        then = {**files, **{file.path: file.content for file in change.files}}
+        assert "bond-slaves eth0 eth1\n" in then["/etc/network/interfaces"]
         return
     with pytest.raises(ValueError, match="bond0 is a bond that was made here, of eth0, eth1"):
         one.change(unnamed, Present(files=files))
@@ -544,6 +524,22 @@ def test_the_way_back_begins_with_the_management_address() -> None:
     assert change is not None
     up = [line for line in change.rollback.up.splitlines() if "ifup" in line]
     assert up[0].endswith(" eth0")
+
+
+def test_a_nic_that_was_down_is_down_again_after_a_rollback() -> None:
+    text = "auto eth0\niface eth0 inet static\n address 192.168.42.11/24\n gateway 192.168.42.1\n"
+    eth0 = {"ifname": "eth0", "addr_info": [MANAGEMENT], **UP}
+    route = {"dst": "default", "gateway": "192.168.42.1", "dev": "eth0"}
+    for flags, is_set_down in (([], True), (["UP"], False)):
+        eth1 = {"ifname": "eth1", "addr_info": [], "mtu": 1500, "flags": flags}
+        present = Present(
+            files={"/etc/network/interfaces": text}, addresses=[eth0, eth1], routes=[route]
+        )
+        change = BACKENDS["ifupdown"].change(network(**KEPT), present)
+        assert change is not None
+        last = change.rollback.up.splitlines()[-1]
+        assert ("ip link set eth1 down" in last) == is_set_down
+        assert "eth0" not in change.rollback.up
 
 
 def test_a_profile_that_names_ours_by_its_uuid_does_not_lose_it() -> None:

@@ -9,7 +9,15 @@ from kvmhost.network.backends import BACKENDS
 from kvmhost.preview import files, picture, pictures, switch
 from kvmhost.settings import Settings, load
 from tests.plan.support import NAME, host_data
-from tests.unit.network_examples import LACP, ON_BRIDGE, OPENVSWITCH, UNTAGGED, UPLINKS, network
+from tests.unit.network_examples import (
+    KEPT,
+    LACP,
+    ON_BRIDGE,
+    OPENVSWITCH,
+    UNTAGGED,
+    UPLINKS,
+    network,
+)
 
 DRAWN: dict[str, tuple[dict[str, Any], str]] = {
     "the guide's": (
@@ -74,14 +82,7 @@ DRAWN: dict[str, tuple[dict[str, Any], str]] = {
         """,
     ),
     "management kept as it is": (
-        {
-            "uplink": "eth1",
-            "kept_interfaces": ["eth0"],
-            "management_interface": "eth0",
-            "management_vlan": None,
-            "dns_servers": [],
-            "dns_search": [],
-        },
+        KEPT,
         """\
         switch: VLANs 200, 300
         └── eth1

@@ -50,7 +50,7 @@ class Backend:
         if built := sorted(with_all_above(network.names, found).intersection(network.kept)):
             raise ValueError(
                 f"{' and '.join(built)} cannot be kept as it is (kept_interfaces), "
-                f"because it is built on what is to be configured here."
+                "because it is built on what is to be configured here."
             )
         network = taken_over(network, found, present.resolvers, present.addressed)
         rendered = self.render(network, files, devices)

@@ -28,12 +28,8 @@ def render(
     """
     rendered = _rendered(network)
     _refuse_files_of_others(network, existing, devices)
-    closed = (
-        each.name
-        for each in network.interfaces
-        if each.is_closed_to_ipv6 and (each.kind == "bridge" or each.addresses)
-    )
-    without_ipv6 = map(_NO_IPV6.format, closed)
+    closed = filter(_is_closed, network.interfaces)
+    without_ipv6 = (_NO_IPV6.format(each.name) for each in closed)
     return (
         *(File(path_of(name), HEADER + _text(variables)) for name, variables in rendered.items()),
         *(
@@ -100,6 +96,11 @@ def _rendered(network: Network) -> dict[str, dict[str, str]]:
     return rendered
 
 
+def _is_closed(interface: Interface) -> bool:
+    """Whether it has to be kept from IPv6; a port gets none anyway."""
+    return interface.is_closed_to_ipv6 and (interface.kind == "bridge" or bool(interface.addresses))
+
+
 def _kind(interface: Interface, is_bond: bool) -> dict[str, str]:
     if interface.is_ovs_bridge:
         return {"HOTPLUG": "no", "DEVICETYPE": "ovs", "TYPE": "OVSBridge"}
@@ -144,12 +145,7 @@ def _addressing(interface: Interface) -> dict[str, str]:
         variables[f"DNS{number}"] = str(server)
     if interface.dns_search:
         variables["DOMAIN"] = " ".join(interface.dns_search)
-    is_bridge = interface.stp is not None  # a native one
-    if (
-        interface.is_closed_to_ipv6
-        and (is_bridge or interface.addresses)
-        and not interface.is_ovs_bridge
-    ):
+    if _is_closed(interface) and not interface.is_ovs_bridge:
         variables |= {"IPV6INIT": "no", "IPV6_AUTOCONF": "no"}
     return variables
 
