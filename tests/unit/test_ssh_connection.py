@@ -22,6 +22,7 @@ class Server(paramiko.ServerInterface):
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         def answer() -> None:
+            channel.recv(1)  # ends when the client has heard that its command was begun
             channel.sendall(command)
             channel.sendall_stderr(command)
             channel.send_exit_status(3)
@@ -52,6 +53,7 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[ssh.Transport, param
 def started(client: ssh.Transport, command: bytes) -> paramiko.Channel:
     channel = client.open_session(timeout=10)
     channel.exec_command(command)
+    channel.shutdown_write()
     return channel
 
 
