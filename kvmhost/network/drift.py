@@ -133,16 +133,16 @@ class Drift:
 
     @property
     def _former_states(self) -> str:
-        """The commands that set down what was down: a NIC that no file names stays up else.
+        """The commands that set up or down what was so: no file says it of a NIC that none names.
 
-        It would have an address of IPv6, and be heard of by whoever is on its cable.
+        One that stayed up would have an address of IPv6, and be heard of by who is on its cable.
         """
-        names = (
-            quote(link["ifname"])
-            for link in self.present.addresses
-            if link.get("ifname") in self.network.names and "UP" not in link.get("flags", ())
-        )
-        return "".join(if_exists(name, f"ip link set {name} down") for name in names)
+        commands = ""
+        for link in self.present.addresses:
+            if link.get("ifname") in self.network.names:
+                name, state = quote(link["ifname"]), "up" if "UP" in link["flags"] else "down"
+                commands += if_exists(name, f"ip link set {name} {state}")
+        return commands
 
     @property
     def is_mended_by_links(self) -> bool:
@@ -173,8 +173,12 @@ class Drift:
             removed=self.removed,
             apply=plan.apply,
             rollback=Steps(
-                plan.rollback.down,
-                back + plan.rollback.up + _RESTORE_IPV6 + self._former_mtus + self._former_states,
+                down=plan.rollback.down,
+                up=back
+                + plan.rollback.up
+                + _RESTORE_IPV6
+                + self._former_states
+                + self._former_mtus,
             ),
             validate=plan.validate,
             save=save,

@@ -169,12 +169,14 @@ class Start:
         data = (*settings(self.point), *more)
         return self.deploy("-y", "--json", "--limit", self.machine.name, *data, target=TARGET)
 
-    def definitions(self) -> str:
-        """Return the sums of the files that the starting point is made of."""
-        return self.machine.run(f"md5sum {join(sorted(self.files))}").stdout
+    def definition(self, name: str) -> Interface:
+        """Return what the files that the starting point is made of say of an interface by now."""
+        files = {path: self.machine.run(f"cat {quote(path)}").stdout for path in self.files}
+        found = BACKENDS[self.machine.network_backend].parse(files, {})
+        return next(interface for interface in found if interface.name == name)
 
     def _state(self) -> str:
-        return self.definitions() + self.machine.run(STATE).stdout
+        return self.machine.run(f"md5sum {join(sorted(self.files))}; {STATE}").stdout
 
 
 def start_at(point: StartingPoint, machine: Node, fleet: Fleet, deploy: Deploy) -> Start:
@@ -273,10 +275,10 @@ def test_an_address_on_a_nic_of_its_own_is_kept_as_it_is(fleet: Fleet, deploy: D
         point = replace(POINTS[machine.network_backend, chosen[machine.network_backend]], keys=KEPT)
         start = start_at(point, machine, fleet, deploy)
         start.go_there()
-        files = start.definitions()
+        before = start.definition("eth0")
         start.change_wrongly(*WRONG_UPLINK)
         start.change()
-        assert start.definitions() == files
+        assert start.definition("eth0") == before
 
     on_each(fleet.machines, go)
 
