@@ -150,6 +150,14 @@ class Transport(paramiko.Transport):
         channel.__class__ = Channel  # paramiko lets nobody choose it
         return channel
 
+    # What every channel sends goes through it; paramiko's stubs do not know it.
+    @override
+    def _send_user_message(self, data: paramiko.Message) -> None:  # type: ignore[misc]
+        try:
+            super()._send_user_message(data)  # type: ignore[misc]
+        except EOFError:
+            raise paramiko.SSHException("the connection was lost") from None
+
     @override
     def get_exception(self) -> Exception | None:
         error = super().get_exception()

@@ -98,3 +98,17 @@ def test_the_end_of_a_connection_is_no_eof_error(
     ends[1].close()
     with pytest.raises((paramiko.SSHException, OSError)):
         ends[0].open_session(timeout=10)
+
+
+def test_a_command_that_cannot_be_sent_any_more_is_no_eof_error(
+    ends: tuple[ssh.Transport, paramiko.Transport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(message: paramiko.Message) -> None:
+        raise EOFError
+
+    channel = ends[0].open_session(timeout=10)
+    monkeypatch.setattr(ends[0].packetizer, "send_message", closed)
+    with pytest.raises(paramiko.SSHException, match="the connection was lost"):
+        channel.exec_command("true")
+    with pytest.raises(paramiko.SSHException, match="the connection was lost"):
+        ends[0].open_session(timeout=10)
