@@ -1,56 +1,76 @@
-"""The fleet that the tiers `hosts` and `machines` share: hosts that the lab makes and keeps."""
+"""The fleets of the tiers `hosts` and `machines`: what the lab makes, and the tests share."""
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import replace
 
 import pytest
+from xdist.workermanage import WorkerController
 
 from kvmhost.operations.network import LOG
 from tests.lab import lab
 from tests.lab.fleet import Fleet
 from tests.runs import Run, pyinfra
 
-FLEET = "test"
-SPEC = lab.FleetSpec(
-    name=FLEET,
-    machines=("ifupdown", "netplan:13", "networkmanager"),
-    hosts=3,
-    el_hosts=2,
-    debian13_hosts=1,
-)
-if os.environ.get("LAB_NETWORK_SCRIPTS"):
-    SPEC = replace(SPEC, machines=(*SPEC.machines, "ifcfg"))
+MACHINES = ("ifupdown", "netplan:13", "networkmanager")
+NETWORK_SCRIPTS = ("ifcfg",) if os.environ.get("LAB_NETWORK_SCRIPTS") else ()
+FLEETS = {
+    "machines": lab.FleetSpec("metal", machines=MACHINES + NETWORK_SCRIPTS),
+    "hosts": lab.FleetSpec("hosts", machines=(), hosts=3, el_hosts=2, debian13_hosts=1),
+}
+"""The fleet of each tier that has one, by the tier's name."""
+PARALLEL = ("machines", "unit", "plan", "hosts")
+"""The order of the tiers for two processes: the machines keep one of them busy to the end."""
+
+STARTING = pytest.StashKey[dict[str, Future[Fleet]]]()
 
 
-STARTED = pytest.StashKey[Future[Fleet]]()
+def tier(nodeid: str) -> str:
+    return nodeid.split("/")[1]
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Whether this is one of pytest-xdist's processes that run tests for another."""
+    return hasattr(config, "workerinput")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Have the tests of a fleet run one after the other, with `-n 2 --dist loadgroup` as well."""
+    for item in items:
+        if tier(item.nodeid) in FLEETS:
+            item.add_marker(pytest.mark.xdist_group(tier(item.nodeid)))
+    if is_worker(config):
+        items.sort(key=lambda item: PARALLEL.index(tier(item.nodeid)))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Start the fleet, while those tests run that need none."""
-    needed = any("fleet" in getattr(item, "fixturenames", ()) for item in session.items)
-    if needed and not session.config.option.collectonly:
+    if not (is_worker(session.config) or session.config.option.collectonly):
+        start_fleets(session.config, (item.nodeid for item in session.items))
+
+
+def pytest_xdist_node_collection_finished(node: WorkerController, ids: Iterable[str]) -> None:
+    start_fleets(node.config, ids)
+
+
+def start_fleets(config: pytest.Config, nodeids: Iterable[str]) -> None:
+    """Start the fleets that the tests need, while those run that need none."""
+    needed = {tier(nodeid) for nodeid in nodeids} & FLEETS.keys()
+    if needed and STARTING not in config.stash:
         pool = ThreadPoolExecutor(max_workers=1)
-        session.config.stash[STARTED] = pool.submit(lab.up, SPEC)
+        config.stash[STARTING] = {
+            name: pool.submit(lab.up, spec) for name, spec in FLEETS.items() if name in needed
+        }
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Take the fleet away; KVMHOST_LAB_KEEP=1 leaves it up."""
-    if STARTED in session.config.stash:
-        wait([session.config.stash[STARTED]])
-        if not os.environ.get("KVMHOST_LAB_KEEP"):
-            lab.down(FLEET)
-
-
-@pytest.fixture(scope="session")
-def fleet(pytestconfig: pytest.Config) -> Fleet:
-    """A machine for each network back end, and container hosts: four of Debian, two for EL.
-
-    One machine and one container host run Debian 13.
-    """
-    return pytestconfig.stash[STARTED].result()
+    """Take the fleets away; KVMHOST_LAB_KEEP=1 leaves them up."""
+    starting = session.config.stash.get(STARTING, {})
+    wait(starting.values())
+    if not os.environ.get("KVMHOST_LAB_KEEP"):
+        for name in starting:
+            lab.down(FLEETS[name].name)
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -69,7 +89,7 @@ def pytest_runtest_makereport(item: pytest.Function) -> Iterator[None]:
                 report.sections.append((f"the guard's log on {machine.name}", said))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def deploy(fleet: Fleet) -> Callable[..., Run]:
     """Run deploy.py, or what is named instead, against the fleet as an administrator does."""
 

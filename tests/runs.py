@@ -12,9 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tests.lab.distributions import Distribution
-from tests.lab.fleet import DEADLINE, NodeKind
-from tests.lab.lab import CLUSTERS
+from tests.lab.fleet import DEADLINE
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -70,20 +68,6 @@ class Run:
     def commands(self) -> Counter[str]:
         """Return how many commands each host was sent, from a run with --debug."""
         return Counter(re.findall(r"Running command on (\S+):", self.output))
-
-
-def limited_to(kind: NodeKind, *distributions: Distribution) -> tuple[str, ...]:
-    """Return the arguments that limit a run to the lab's nodes of a kind, and of distributions."""
-    return tuple(
-        argument
-        for (each, distribution, _), cluster in CLUSTERS.items()
-        if each == kind and (not distributions or distribution in distributions)
-        for argument in ("--limit", f"cluster_{cluster}")
-    )
-
-
-ON_MACHINES = limited_to("machine")
-ON_HOSTS = limited_to("host")
 
 
 def pyinfra(inventory: str, *arguments: str, timeout: float = DEADLINE, **environment: str) -> Run:

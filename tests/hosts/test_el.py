@@ -10,7 +10,7 @@ import pytest
 from tests.lab import guide
 from tests.lab.fleet import DEADLINE, Fleet, Node, wait_until
 from tests.ports import PORTS, rules_before_refusal
-from tests.runs import Run, limited_to
+from tests.runs import Run
 
 Deploy = Callable[..., Run]
 Hosts = tuple[Node, ...]
@@ -19,7 +19,7 @@ Hosts = tuple[Node, ...]
 @pytest.fixture(scope="module")
 def hosts(fleet: Fleet, deploy: Deploy) -> Hosts:
     """Return the stand-ins, prepared."""
-    run = deploy("-y", *limited_to("host", "rhel"))
+    run = deploy("-y", "--limit", "rhel")
     assert run.status == 0, run.output
     return tuple(host for host in fleet.hosts if host.distribution == "rhel")
 
@@ -42,7 +42,7 @@ def test_firewalld_lets_only_the_sources_in_and_keeps_it_so(hosts: Hosts, deploy
     rules = host.run("nft list ruleset").stdout
     libvirt = [line.strip() for line in rules.splitlines() if "dport 16509" in line]
     assert libvirt
-    assert all(rule.startswith("ip saddr 192.168.142.0/24 ") for rule in libvirt)
+    assert all(rule.startswith("ip saddr 192.168.144.0/24 ") for rule in libvirt)
     assert deploy("-y", "--json", "--limit", host.name).changed == {}
 
 
@@ -78,7 +78,7 @@ def test_iptables_lets_the_sources_in_once_before_it_refuses(
     data = ("--data", "firewall_backend=iptables", "--limit", host.name)
     # what CloudStack's own setup has added, and an administrator too far down
     host.run("iptables -I INPUT -p tcp -m tcp --dport 16509 -j ACCEPT")
-    host.run("iptables -A INPUT -s 192.168.142.0/24 -p tcp -m tcp --dport 1798 -j ACCEPT")
+    host.run("iptables -A INPUT -s 192.168.144.0/24 -p tcp -m tcp --dport 1798 -j ACCEPT")
     for _ in range(2):
         run = deploy("-y", "--json", *data)
         assert run.status == 0, run.output

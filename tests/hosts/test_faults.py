@@ -5,10 +5,10 @@ from shlex import quote
 
 from tests.lab import guide, lab
 from tests.lab.fleet import DEADLINE, Fleet, Node, wait_until
-from tests.runs import Run, limited_to
+from tests.runs import Run
 
 Deploy = Callable[..., Run]
-ON_HOSTS = limited_to("host", "debian")
+ON_DEBIAN = ("--limit", "debian")
 
 # apt keeps its lock while this hook of it runs
 HOLD_APT_LOCK = (
@@ -29,7 +29,7 @@ def test_each_fails_alone_with_its_reason_and_completes_when_mended(
     wait_until(lambda: _apt_is_locked(locked), DEADLINE, "apt's lock to be held")
     full.run("mount -t tmpfs -o size=64k tmpfs /var/cache/apt/archives")
 
-    broken = deploy("-y", "--data", "package_lock_timeout=5", "--json", *ON_HOSTS)
+    broken = deploy("-y", "--data", "package_lock_timeout=5", "--json", *ON_DEBIAN)
     assert broken.status != 0 or broken.failed
     said = broken.output
     assert f"[{off.name}]" in said and "Could not connect" in said
@@ -42,7 +42,7 @@ def test_each_fails_alone_with_its_reason_and_completes_when_mended(
     lab.power_on(off)
     locked.run("systemctl stop holds-apt-lock")
     full.run("umount /var/cache/apt/archives")
-    mended = deploy("-y", "--json", *ON_HOSTS)
+    mended = deploy("-y", "--json", *ON_DEBIAN)
     assert mended.status == 0, mended.output
     assert not mended.failed
     assert {host.name: guide.undone(host) for host in hosts} == {host.name: () for host in hosts}

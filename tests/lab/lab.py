@@ -45,8 +45,9 @@ from tests.lab.progress import Progress
 # Management network and domain of the fleets that may exist at once.
 FLEETS = {
     "demo": ("192.168.42.0/24", "lab.example.org"),
-    "test": ("192.168.142.0/24", "test.example.org"),
+    "metal": ("192.168.142.0/24", "metal.example.org"),
     "large": ("192.168.143.0/24", "large.example.org"),
+    "hosts": ("192.168.144.0/24", "hosts.example.org"),
 }
 # The distribution of the machines with a network backend, and its releases, the usual one first.
 RUNS_ON: dict[NetworkBackend, tuple[Distribution, tuple[str, ...]]] = {

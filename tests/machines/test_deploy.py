@@ -14,7 +14,7 @@ from tests.lab.fleet import Fleet, Node
 from tests.machines.security import selinux
 from tests.machines.traffic import assert_vlans_carry_traffic
 from tests.ports import PORTS, rules_before_refusal
-from tests.runs import ON_MACHINES, Run
+from tests.runs import Run
 
 Deploy = Callable[..., Run]
 Machines = tuple[Node, ...]
@@ -59,7 +59,7 @@ def test_a_dry_run_shows_what_only_a_kernel_has_and_changes_nothing(
     machines: Machines, el: Node, deploy: Deploy
 ) -> None:
     before = [machine.run(FILES).stdout for machine in machines]
-    dry = deploy("--dry", "--diff", *ON_MACHINES)
+    dry = deploy("--dry", "--diff")
     assert dry.status == 0, dry.output
     for shown in (
         "+ iface cloudbr0 inet manual",
@@ -76,7 +76,7 @@ def test_a_dry_run_shows_what_only_a_kernel_has_and_changes_nothing(
 def test_the_first_run_does_every_step_of_the_guide(
     machines: Machines, el: Node, deploy: Deploy
 ) -> None:
-    first = deploy("-y", "--json", *ON_MACHINES)
+    first = deploy("-y", "--json")
     assert first.status == 0, first.output
     assert {machine.name: guide.undone(machine) for machine in machines} == {
         machine.name: () for machine in machines
@@ -88,7 +88,7 @@ def test_the_first_run_does_every_step_of_the_guide(
 
 
 def test_a_second_run_changes_nothing(machines: Machines, deploy: Deploy) -> None:
-    second = deploy("-y", "--json", *ON_MACHINES)
+    second = deploy("-y", "--json")
     assert second.status == 0, second.output
     assert second.changed == {}
 
@@ -109,7 +109,7 @@ def test_a_reboot_keeps_everything(machines: Machines, el: Node, deploy: Deploy)
         address = machine.ssh_hostname
         uri = machine.run(f"virsh -c qemu+tcp://{address}/system uri").stdout.strip()
         assert uri == f"qemu+tcp://{address}/system"
-    after = deploy("-y", "--json", *ON_MACHINES)
+    after = deploy("-y", "--json")
     assert after.changed == {}
 
 

@@ -16,7 +16,7 @@ from kvmhost.operations.network import LOG
 from tests.lab import lab
 from tests.lab.fleet import DEADLINE, Fleet, Node, wait_until
 from tests.machines.pace import pace
-from tests.runs import Run, limited_to, start
+from tests.runs import Run, start
 
 Deploy = Callable[..., Run]
 Machines = tuple[Node, ...]
@@ -41,7 +41,6 @@ KERNEL = (
 )
 UPLINK = "/etc/NetworkManager/system-connections/cloudstack-eth0.nmconnection"
 TARGET = "tasks.bridges_native.bridges_native"
-ON_MACHINES = ("-y", *limited_to("machine"))
 SOON = ("--data", f"network_confirm_timeout={TIMEOUT}")
 WRONG_VLAN = ("--data", "management_vlan=150")
 
@@ -49,7 +48,7 @@ WRONG_VLAN = ("--data", "management_vlan=150")
 @pytest.fixture(scope="module")
 def machines(fleet: Fleet, deploy: Deploy) -> Machines:
     """Return machines whose network is as modelled."""
-    run = deploy(*ON_MACHINES, target=TARGET)
+    run = deploy("-y", target=TARGET)
     assert run.status == 0, run.output
     return fleet.machines
 
@@ -138,7 +137,7 @@ def consoles(machines: Machines) -> dict[Node, int]:
 def test_a_wrong_configuration_is_undone(
     machines: Machines, deploy: Deploy, unchanged: Check, wrong: tuple[str, ...]
 ) -> None:
-    run = deploy(*ON_MACHINES, *SOON, *wrong, target=TARGET)
+    run = deploy("-y", *SOON, *wrong, target=TARGET)
     assert run.status != 0
     assert run.output.count("rolled back") == len(machines), run.output
     unchanged()
@@ -184,7 +183,7 @@ def test_what_the_back_end_refuses_is_not_applied(
     for machine in machines:
         machine.run(spoil[machine.network_backend][0])
     try:
-        run = deploy(*ON_MACHINES, *SOON, "--data", "bridge_forward_delay=7", target=TARGET)
+        run = deploy("-y", *SOON, "--data", "bridge_forward_delay=7", target=TARGET)
         assert run.status != 0
         for machine in machines:
             assert spoil[machine.network_backend][2] in run.output
@@ -215,7 +214,7 @@ def test_ssh_that_is_blocked_is_not_needed(
             f"while [ ! -e {GUARD}/armed ]; do sleep 0.2; done; systemctl stop ssh;"
             f" while [ -e {GUARD} ]; do sleep 0.2; done; systemctl start ssh'"
         )
-    run = deploy(*ON_MACHINES, *SOON, "--data", "bridge_forward_delay=7", target=TARGET)
+    run = deploy("-y", *SOON, "--data", "bridge_forward_delay=7", target=TARGET)
     assert run.status != 0
     unchanged()
 
@@ -247,7 +246,7 @@ def _cut_power_at(machine: Node, moment: str, seen: dict[Node, int]) -> None:
 
 
 def start_change(*data: str) -> subprocess.Popen[str]:
-    return start("inventories/lab.py", TARGET, *ON_MACHINES, *SOON, *data, KVMHOST_LAB_FLEET="test")
+    return start("inventories/lab.py", TARGET, "-y", *SOON, *data, KVMHOST_LAB_FLEET="metal")
 
 
 @pytest.mark.thorough
@@ -264,7 +263,7 @@ def test_an_interrupted_run_is_undone(machines: Machines, unchanged: Check) -> N
 def test_one_host_after_the_other_is_confirmed(machines: Machines, deploy: Deploy) -> None:
     for delay in (7, 5):
         data = ("--data", f"bridge_forward_delay={delay}")
-        run = deploy(*ON_MACHINES, *data, "--serial", target=TARGET)
+        run = deploy("-y", *data, "--serial", target=TARGET)
         assert run.status == 0, run.output
         assert run.output.count("Network confirmed") == len(machines)
 
@@ -283,7 +282,7 @@ def test_a_guest_keeps_its_host_as_it_is_and_its_port_when_that_is_not_wanted(
     machines: Machines, deploy: Deploy
 ) -> None:
     ports = "ls /sys/class/net/cloudbr1/brif"
-    change = (*ON_MACHINES, "--data", 'bridges={"cloudbr0": 200, "cloudbr1": 250}')
+    change = ("-y", "--data", 'bridges={"cloudbr0": 200, "cloudbr1": 250}')
     before = {}
     try:
         for machine in machines:
@@ -294,7 +293,7 @@ def test_a_guest_keeps_its_host_as_it_is_and_its_port_when_that_is_not_wanted(
         assert refused.status != 0
         assert refused.output.count("guests run here: guest1") == len(machines)
         assert {machine: machine.run(ports).stdout for machine in machines} == before
-        for allowed in (change, ON_MACHINES):
+        for allowed in (change, ("-y",)):
             data = ("--data", "network_change_with_guests=True")
             run = deploy(*allowed, *data, target=TARGET)
             assert run.status == 0, run.output
@@ -309,7 +308,7 @@ def test_a_guest_keeps_its_host_as_it_is_and_its_port_when_that_is_not_wanted(
 
 
 def test_a_right_configuration_is_confirmed_afterwards(machines: Machines, deploy: Deploy) -> None:
-    run = deploy(*ON_MACHINES, "--data", "bridge_forward_delay=7", target=TARGET)
+    run = deploy("-y", "--data", "bridge_forward_delay=7", target=TARGET)
     assert run.status == 0, run.output
     for machine in machines:
         read = "cat /sys/class/net/cloudbr0/bridge/forward_delay"

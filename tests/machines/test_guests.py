@@ -11,7 +11,7 @@ import pytest
 
 from tests.lab import lab
 from tests.lab.fleet import Fleet, Node
-from tests.runs import ON_MACHINES, Run
+from tests.runs import Run
 
 Deploy = Callable[..., Run]
 Machines = tuple[Node, ...]
@@ -62,7 +62,7 @@ PORTS = f"for bridge in {BRIDGE} cloudbr0 cloudbr1; do ls /sys/class/net/$bridge
 def machines(fleet: Fleet, deploy: Deploy) -> Iterator[Machines]:
     """Yield machines with a guest each on a VLAN of CloudStack's own."""
     for target in ("tasks.apparmor_selinux.apparmor_selinux", "tasks.libvirt.libvirt", TARGET):
-        run = deploy("-y", *ON_MACHINES, target=target)
+        run = deploy("-y", target=target)
         assert run.status == 0, run.output
     try:
         for number, machine in enumerate(fleet.machines, start=1):
@@ -89,7 +89,7 @@ def ports(machines: Machines) -> dict[str, str]:
 def test_a_run_that_changes_nothing_touches_no_guest(machines: Machines, deploy: Deploy) -> None:
     assert guests_reach_each_other(machines)
     before = ports(machines)
-    run = deploy("-y", "--json", *ON_MACHINES, target=TARGET)
+    run = deploy("-y", "--json", target=TARGET)
     assert run.status == 0, run.output
     assert run.changed == {}
     assert ports(machines) == before
@@ -104,7 +104,7 @@ def test_another_vlan_changes_and_the_guests_keep_theirs(
     pinging = "nohup ip netns exec guest ping -i 1 198.18.250.2 >/root/pings 2>&1 & echo $!"
     pid = machines[0].run(pinging).stdout.strip()
     for keys, expected in ((OTHER_VLAN, there), ((), before)):
-        run = deploy("-y", *ON_MACHINES, *WITH_GUESTS, *keys, target=TARGET)
+        run = deploy("-y", *WITH_GUESTS, *keys, target=TARGET)
         assert run.status == 0, run.output
         assert ports(machines) == expected
         assert guests_reach_each_other(machines)
@@ -119,7 +119,7 @@ def test_a_change_that_is_undone_leaves_the_guests_theirs(
 ) -> None:
     before = ports(machines)
     wrong = ("--data", "management_vlan=150", "--data", "network_confirm_timeout=45")
-    run = deploy("-y", *ON_MACHINES, *WITH_GUESTS, *wrong, target=TARGET)
+    run = deploy("-y", *WITH_GUESTS, *wrong, target=TARGET)
     assert run.status != 0
     assert run.output.count("rolled back") == len(machines), run.output
     assert ports(machines) == before

@@ -17,7 +17,7 @@ from tests.lab.fleet import Fleet, Node
 from tests.machines import lacp
 from tests.machines.switching import switched
 from tests.machines.traffic import assert_vlans_carry_traffic
-from tests.runs import ON_MACHINES, Run
+from tests.runs import Run
 from tests.unit.network_examples import BOND, LACP
 
 Deploy = Callable[..., Run]
@@ -151,7 +151,7 @@ COMMANDS = 8
 @pytest.fixture(scope="module", autouse=True)
 def unconfined(deploy: Deploy) -> None:
     """Have Open vSwitch and libvirt run as the guide has them, under no policy."""
-    run = deploy("-y", *ON_MACHINES, target="tasks.apparmor_selinux.apparmor_selinux")
+    run = deploy("-y", target="tasks.apparmor_selinux.apparmor_selinux")
     assert run.status == 0, run.output
 
 
@@ -160,9 +160,7 @@ def run(fleet: Fleet, deploy: Deploy, name: str, *more: str) -> Run:
     settings = [f"--data={key}={_written(value)}" for key, value in topology.keys.items()]
     target = f"tasks.{topology.task}.{topology.task}"
     data = json.dumps(topology.data(fleet.machines))
-    return deploy(
-        "-y", "--json", *ON_MACHINES, *settings, *more, target=target, KVMHOST_LAB_DATA=data
-    )
+    return deploy("-y", "--json", *settings, *more, target=target, KVMHOST_LAB_DATA=data)
 
 
 def _written(value: object) -> str:
@@ -312,7 +310,7 @@ def test_what_was_changed_by_hand_is_seen_and_mended(
     # networkd mends some of it by itself, at once
     drifted = [each for each in fleet.machines if each.run(read, check=False).stdout != modelled]
     assert drifted
-    dry = deploy("--dry", "--json", *ON_MACHINES, target=TARGET)
+    dry = deploy("--dry", "--json", target=TARGET)
     assert list(dry.planned.values()) == [[machine.name for machine in drifted]]
     mended = run(fleet, deploy, ONE_UPLINK)
     assert mended.status == 0, mended.output

@@ -10,7 +10,7 @@ import pytest
 
 from tests.lab import lab
 from tests.lab.fleet import Fleet, Node
-from tests.runs import CHECKOUT, ON_MACHINES, Run, pyinfra
+from tests.runs import CHECKOUT, Run, pyinfra
 
 Deploy = Callable[..., Run]
 
@@ -83,7 +83,7 @@ def test_ipv6_comes_and_goes_beside_ipv4(fleet: Fleet, deploy: Deploy, tmp_path:
                 machine.run(f"ping -q -c 1 -w 8 {address.partition('/')[0]}")
         with ThreadPoolExecutor() as pool:
             list(pool.map(lab.reboot, fleet.machines))
-    without = deploy("-y", *ON_MACHINES, target=TARGET)
+    without = deploy("-y", target=TARGET)
     assert without.status == 0, without.output
     for machine in fleet.machines:
         assert "fd42:" not in machine.run("ip -6 address").stdout

@@ -2,6 +2,7 @@
 
 import runpy
 from ipaddress import IPv4Address, IPv4Interface
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import yaml
 
 from kvmhost.network.backends.ifcfg.interfaces import parse
 from tests.lab import fleet as fleet_module
-from tests.lab.containers import cable_subnet, definition, machine_mac, trunk
+from tests.lab.containers import cable_subnet, definition, machine_mac, object_name, trunk
 from tests.lab.distributions import Distribution, group, own_images, root_trees
 from tests.lab.fleet import CHECKOUT, Fleet, LabError, Node, NoFleetError
 from tests.lab.images import (
@@ -20,7 +21,7 @@ from tests.lab.images import (
     needed_releases,
     sources_list,
 )
-from tests.lab.lab import CLUSTERS, RUNS_ON, FleetSpec, machine_of, plan
+from tests.lab.lab import CLUSTERS, FLEETS, RUNS_ON, FleetSpec, machine_of, plan
 from tests.lab.node_files import NodeFile, network_files, write_files
 
 
@@ -195,13 +196,17 @@ def test_a_host_on_an_image_has_what_the_stand_in_gives_it(context: str) -> None
     assert "COPY --from=host /usr/local/sbin/power-on" in dockerfile
 
 
-def test_fleets_share_no_address(demo: Fleet) -> None:
-    other = plan(FleetSpec("test", ("ifupdown", "netplan"), 2))
-    assert not demo.network.overlaps(other.network)
-    cables = [cable_subnet(node) for node in (*demo.machines, *other.machines)]
-    assert len(set(cables)) == len(cables)
-    macs = {machine_mac(node) for node in (*demo.machines, *other.machines)}
-    assert len(macs) == len(cables)
+def test_fleets_share_no_address() -> None:
+    fleets = [plan(FleetSpec(name, ("ifupdown", "netplan"), 2)) for name in FLEETS]
+    assert not any(one.network.overlaps(other.network) for one, other in combinations(fleets, 2))
+    machines = [machine for fleet in fleets for machine in fleet.machines]
+    assert len({cable_subnet(machine) for machine in machines}) == len(machines)
+    assert len({machine_mac(machine) for machine in machines}) == len(machines)
+
+
+@pytest.mark.parametrize("fleet", FLEETS)
+def test_a_cable_has_a_name_that_an_interface_can_have(fleet: str) -> None:
+    assert len(object_name(fleet, "kvm31")) < 16
 
 
 def test_nodes_beyond_the_specification_stay(demo: Fleet) -> None:
