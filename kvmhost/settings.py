@@ -235,6 +235,11 @@ class Agent(Concern):
         default=None,
         description="the SHA-256 of that key; None: the first key seen is trusted, with https only",
     )
+    cloudstack_gpgcheck: StrictBool = Field(
+        default=True,
+        description="whether dnf and yum check the signatures of that repository's packages, as "
+        "apt always does; False: with https or file only, and for keys that rpm does not take",
+    )
     cloudstack_key_file: AbsolutePath = Field(
         default="/etc/apt/keyrings/cloudstack.asc", description="where that key is kept"
     )
@@ -261,6 +266,15 @@ class Agent(Concern):
             raise PydanticCustomError(
                 "cloudstack_key_sha256",
                 "the key's SHA-256, because over http anyone on the way can change the key",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _packages_are_authentic(self) -> "Agent":
+        if not self.cloudstack_gpgcheck and self.cloudstack_repository.startswith("http:"):
+            raise PydanticCustomError(
+                "cloudstack_gpgcheck",
+                "True, because over http anyone on the way can change unchecked packages",
             )
         return self
 

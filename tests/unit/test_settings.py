@@ -323,6 +323,12 @@ BAD: dict[str, tuple[dict[str, Any], str, str, str]] = {
         "(missing)",
         "over http anyone",
     ),
+    "unchecked packages over http": (
+        {"cloudstack_gpgcheck": False, "cloudstack_repository": "http://packages.example.org/el/9"},
+        "cloudstack_gpgcheck",
+        "False",
+        "over http anyone",
+    ),
     "a VLAN tag out of range": (
         {"bridges": {"cloudbr0": 4095, "cloudbr1": 300}},
         "bridges",
