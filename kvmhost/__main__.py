@@ -29,7 +29,7 @@ def main() -> int:
     arguments = _arguments()
     try:
         data = _inventory()
-        settings = load(data, _KEYS)
+        settings = load(data, _KEYS, placeholders=arguments.show != "check")
         chosen = _chosen(settings, arguments.hosts)
         match arguments.show:
             case "check":

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_interface
+from shlex import quote
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
@@ -235,6 +236,11 @@ class Agent(Concern):
         default=None,
         description="the SHA-256 of that key; None: the first key seen is trusted, with https only",
     )
+    cloudstack_gpgcheck: StrictBool = Field(
+        default=True,
+        description="whether dnf and yum check the signatures of that repository's packages, as "
+        "apt always does; False: with https or file only, and for keys that rpm does not take",
+    )
     cloudstack_key_file: AbsolutePath = Field(
         default="/etc/apt/keyrings/cloudstack.asc", description="where that key is kept"
     )
@@ -261,6 +267,15 @@ class Agent(Concern):
             raise PydanticCustomError(
                 "cloudstack_key_sha256",
                 "the key's SHA-256, because over http anyone on the way can change the key",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _packages_are_authentic(self) -> "Agent":
+        if not self.cloudstack_gpgcheck and self.cloudstack_repository.startswith("http:"):
+            raise PydanticCustomError(
+                "cloudstack_gpgcheck",
+                "True, because over http anyone on the way can change unchecked packages",
             )
         return self
 
@@ -405,6 +420,7 @@ CONCERNS: dict[str, type[Concern]] = {
     "firewall": Firewall,
     "agent": Agent,
 }
+_NO_CHECKSUM = "0" * 64
 KEYS = {key: field for concern in CONCERNS.values() for key, field in concern.model_fields.items()}
 """Every key there is, with its type, default and description."""
 
@@ -436,12 +452,14 @@ def load(
     data: Mapping[str, Mapping[str, object]],
     other_keys: Set[str] = frozenset(),
     others: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
+    placeholders: bool = False,
 ) -> dict[str, Settings]:
     """Return the settings of every host, by its name.
 
     data: the merged inventory and group data of every host, by the host's name.
     other_keys: keys that someone else reads, such as pyinfra's own.
     others: the data of further hosts, whose addresses are taken; it need not be usable.
+    placeholders: whether what the examples leave to be replaced may stand, as no host is concerned.
 
     Raises SettingsError, with all problems of all hosts, when any of them cannot be used.
     """
@@ -449,7 +467,7 @@ def load(
     problems: dict[str, list[Problem]] = {}
     for name, host_data in data.items():
         ours = {key: value for key, value in host_data.items() if key not in other_keys}
-        outcome = _load_host({"hostname": name} | ours, other_keys)
+        outcome = _load_host({"hostname": name} | ours, other_keys, placeholders)
         if isinstance(outcome, Settings):
             settings[name] = outcome
         else:
@@ -470,12 +488,16 @@ def cluster_of(data: Mapping[str, object]) -> str | None:
     return cluster if isinstance(cluster, str) else None
 
 
-def _load_host(given: Mapping[str, object], other_keys: Set[str]) -> Settings | list[Problem]:
+def _load_host(
+    given: Mapping[str, object], other_keys: Set[str], placeholders: bool
+) -> Settings | list[Problem]:
     known = KEYS.keys() | other_keys
     problems = [_unknown(key, given[key], known) for key in given if key not in KEYS]
     for key, value in given.items():
         if key in KEYS and not _is_printable(value):
             problems.append(Problem(key, masked(value), "text on one line, no control characters"))
+    if not placeholders and given.get("cloudstack_key_sha256") == _NO_CHECKSUM:
+        problems.append(_no_checksum(str(given.get("cloudstack_key"))))
     concerns: dict[str, Any] = {}
     for concern, model in CONCERNS.items():
         try:
@@ -491,6 +513,15 @@ def _load_host(given: Mapping[str, object], other_keys: Set[str]) -> Settings | 
         return problems
     settings = Settings(**concerns)
     return list(_unrenderable(settings)) or settings
+
+
+def _no_checksum(key: str) -> Problem:
+    return Problem(
+        "cloudstack_key_sha256",
+        _NO_CHECKSUM,
+        f"what `curl -L {quote(key)} | sha256sum` prints, once you have seen that the key is "
+        "CloudStack's; this is the examples' placeholder",
+    )
 
 
 def _is_printable(value: object) -> bool:

@@ -11,6 +11,13 @@ def preflight() -> None:
     """Stop the run unless every host can become a hypervisor; then name and update the host."""
     settings = inventory.settings()
     gate.pass_all()
+    if settings.platform.package_manager != "apt" and settings.agent.cloudstack_gpgcheck:
+        packages.acceptable_key(
+            name="Check that rpm takes the key of CloudStack's packages",
+            url=settings.agent.cloudstack_key,
+            sha256=settings.agent.cloudstack_key_sha256,
+            package="cloudstack-agent",
+        )
     hostname.qualified(
         name="Set the fully qualified name",
         fqdn=settings.preparation.hostname,

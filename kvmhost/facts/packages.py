@@ -70,6 +70,80 @@ class SigningKey(FactBase[Key | None]):
         return Key(said["sha256"] or None, said["origin"] or None)
 
 
+_CURL = "curl --fail --silent --show-error --location --max-time 120"
+_NEVER_TO_HTTP = "--proto-redir =https"
+"""EL 6's curl has no such option (curl has it since 7.20.2), and fetches with a checksum only."""
+
+
+def fetching(url: str, path: str, sha256: str | None) -> str:
+    """Return the shell commands that fetch a key, or exit with 1 and the reason on stderr.
+
+    path: where the key goes, as a word of the shell.
+    sha256: the checksum that the key must have; None: any, but no redirection leads to http.
+    """
+    curl = _CURL if sha256 else f"{_CURL} {_NEVER_TO_HTTP}"
+    unfetched = quote(f"{url} cannot be fetched")
+    steps = [f"{curl} --output {path} {quote(url)} || {{ echo {unfetched} >&2; exit 1; }}"]
+    if sha256:
+        other = f'echo {quote(url)} "has the SHA-256 $found, asked for is {sha256}" >&2; exit 1'
+        steps += [
+            f"found=$(sha256sum <{path}); found=${{found%% *}}",
+            f'[ "$found" = {sha256} ] || {{ {other}; }}',
+        ]
+    return "; ".join(steps)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Whether rpm takes a key, and else why not, in the words of the program that failed.
+
+    `fetched` says whether there was a key to judge; `policy` is what the host's cryptography
+    follows (crypto-policies(7)), None where there is no such thing.
+    """
+
+    taken: bool
+    fetched: bool = True
+    reason: str = ""
+    policy: str | None = None
+
+
+# rpm's own judgement, in a database of its own: since EL 9 it depends on the crypto policy
+_JUDGE = r"""rpm --query {package} >/dev/null 2>&1 && {{ echo taken; exit; }}
+new=$(mktemp -d) || exit
+trap 'rm -rf "$new"' EXIT
+told() {{ echo "reason $(sed "s|$new/||g" "$new/said" | tr '\n' ' ')"; exit; }}
+( {fetch} ) 2>"$new/said" || told
+echo fetched
+rpm --dbpath "$new" --import "$new/key" >"$new/said" 2>&1 && {{ echo taken; exit; }}
+exec 2>/dev/null
+echo policy $(update-crypto-policies --show || grep -v '^#' /etc/crypto-policies/config)
+told"""
+
+
+class KeyJudgement(FactBase[Judgement | None]):
+    """Whether rpm takes the key that signs a package; None when the host did not answer.
+
+    The key is fetched, tried, and thrown away. Where the package is installed, its key was taken.
+
+    + url: where the key comes from
+    + sha256: the key's checksum; None: any
+    + package: the name of the package
+    """
+
+    @override
+    def command(self, url: str, sha256: str | None, package: str) -> str:
+        return _JUDGE.format(package=quote(package), fetch=fetching(url, '"$new/key"', sha256))
+
+    @override
+    def process(self, output: list[str]) -> Judgement:
+        said = {word: value for word, _, value in (line.partition(" ") for line in output)}
+        if "taken" in said:
+            return Judgement(taken=True)
+        return Judgement(
+            False, "fetched" in said, said["reason"].strip(), said.get("policy") or None
+        )
+
+
 LISTS_RENEWED = "/var/lib/apt/periodic/update-success-stamp"
 """The file whose modification time says when apt's package lists were last renewed."""
 

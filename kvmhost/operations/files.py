@@ -16,6 +16,12 @@ from kvmhost.operations.commands import Commands, operation, unknown
 
 NEW = "{new}"
 """Stands for the new file's temporary path in a validating command."""
+PIPED = "/dev/stdin"
+"""The new text as a validating command finds it on its standard input, a pipe.
+
+It is for a program that AppArmor lets open its own file alone: a pipe has no path that a profile
+could refuse (path_mediated_fs in Linux's security/apparmor/lsm.c).
+"""
 
 
 @operation()
@@ -26,7 +32,7 @@ def content(path: str, text: str, mode: str = "644", validate: tuple[str, ...] =
     + path: the file's absolute path; its directory is made when it is missing
     + text: the whole text
     + mode: permissions of a new file; an existing file keeps its own, and its owner
-    + validate: a command that accepts the new file, `NEW` standing for its path
+    + validate: a command that accepts the new text, as the file `NEW` or `PIPED`
     """
     present = host.get_fact(Text, path=path)
     if present is None:
@@ -50,7 +56,7 @@ def keys(
     + values: each key's value as it stands in the file; None comments the key out
     + style: how this kind of file writes its keys
     + mode: permissions of a new file; an existing file keeps its own, and its owner
-    + validate: a command that accepts the new file, `NEW` standing for its path
+    + validate: a command that accepts the new text, as the file `NEW` or `PIPED`
     """
     present = host.get_fact(Text, path=path)
     if present is None:
@@ -109,7 +115,7 @@ def replacing_script(
         'base64 -d > "$new"',
     ]
     if validate:
-        steps.append(join(validate).replace(quote(NEW), '"$new"'))
+        steps.append(f'cat "$new" | {join(validate)}'.replace(quote(NEW), '"$new"'))
     if keep_original:
         steps.append(
             'if [ "$existed" ] && [ ! -e "$file.orig" ]; then cp -a "$file" "$file.orig"; fi'

@@ -6,8 +6,16 @@ from shlex import join, quote
 from pyinfra import host
 from pyinfra.api import StringCommand
 
-from kvmhost.facts.packages import LISTS_RENEWED, WITH_NEW_PACKAGES, Installed, SigningKey, Updates
-from kvmhost.operations.commands import Commands, operation, unknown
+from kvmhost.facts.packages import (
+    LISTS_RENEWED,
+    WITH_NEW_PACKAGES,
+    Installed,
+    KeyJudgement,
+    SigningKey,
+    Updates,
+    fetching,
+)
+from kvmhost.operations.commands import Commands, fail, operation, unknown
 from kvmhost.settings import Platform
 
 _APT = (
@@ -34,9 +42,6 @@ _DNF = (
 EL 6's yum exits with 1 then, as for any failure (yummain.py of 3.2.29), and is not run again.
 """
 
-_CURL = "curl --fail --silent --show-error --location --max-time 120"
-_NEVER_TO_HTTP = "--proto-redir =https"
-"""EL 6's curl has no such option (curl has it since 7.20.2), and fetches with a checksum only."""
 _DAY = 24 * 60 * 60
 
 
@@ -57,6 +62,39 @@ def installed(packages: tuple[str, ...], platform: Platform) -> Commands:
 
 
 @operation()
+def acceptable_key(url: str, sha256: str | None, package: str) -> Commands:
+    """
+    Refuse a host whose rpm does not take the key that signs a package: since EL 9, its crypto
+    policy refuses signatures made with SHA-1, those of a key on itself included (CloudStack issues
+    10133, 11154). Where the package is installed there is nothing to judge.
+
+    + url: where the key comes from
+    + sha256: the key's checksum; None: any
+    + package: the name of the package
+    """
+    present = host.get_fact(KeyJudgement, url=url, sha256=sha256, package=package)
+    if present is None:
+        yield from unknown(f"whether rpm takes the key of {package}")
+    elif not present.fetched:
+        yield from fail(f"the key of {package}: {present.reason}")
+    elif not present.taken:
+        yield from fail(
+            f"rpm does not take {url}, the key of {package}: {present.reason.rstrip('.')}"
+            f"{'' if present.policy is None else _ways_out(present.policy)}"
+        )
+
+
+def _ways_out(policy: str) -> str:
+    """Name what may be done, the least harmful first."""
+    return (
+        f". The crypto policy is {policy}. Should it be the key's SHA-1 that it refuses: another "
+        "cloudstack_key, where its owner has signed it anew; or `update-crypto-policies --set "
+        f"{policy}:SHA1`, with which all programs of the host take such signatures; or "
+        "cloudstack_gpgcheck = False, with which nothing but TLS vouches for these packages"
+    )
+
+
+@operation()
 def signing_key(url: str, path: str, repository: str, sha256: str | None) -> Commands:
     """
     Have the key that signs a repository. It is fetched when it is missing or not the one that is
@@ -73,20 +111,14 @@ def signing_key(url: str, path: str, repository: str, sha256: str | None) -> Com
         yield from unknown(path)
     elif present.origin != url or present.sha256 is None or sha256 not in (None, present.sha256):
         new = quote(f"{path}.new")
-        unfetched = quote(f"{url} cannot be fetched")
-        curl = _CURL if sha256 else f"{_CURL} {_NEVER_TO_HTTP}"
         steps = [
             "set -e",
             f"trap 'rm -f {new}' EXIT",
             f"mkdir -p {quote(str(PurePosixPath(path).parent))}",
-            f"{curl} --output {new} {quote(url)} || {{ echo {unfetched} >&2; exit 1; }}",
+            fetching(url, new, sha256),
             f"chmod 644 {new}",
             f"mv -f {new} {quote(path)}",
         ]
-        if sha256:
-            found = f"found=$(sha256sum <{new}); found=${{found%% *}}"
-            other = f'echo {quote(url)} "has the SHA-256 $found, asked for is {sha256}" >&2; exit 1'
-            steps.insert(-1, f'{found}; [ "$found" = {sha256} ] || {{ {other}; }}')
         yield StringCommand("; ".join(steps))
 
 

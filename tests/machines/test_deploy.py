@@ -3,7 +3,6 @@
 The tests are one story and run in their order.
 """
 
-import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,7 +10,7 @@ import pytest
 
 from tests.lab import guide, lab
 from tests.lab.fleet import Fleet, Node
-from tests.machines.security import selinux
+from tests.machines.security import apparmor, selinux
 from tests.machines.traffic import assert_vlans_carry_traffic
 from tests.ports import PORTS, rules_before_refusal
 from tests.runs import Run
@@ -48,7 +47,7 @@ def test_apparmor_and_selinux_confine_libvirt_before_the_deploy(
 ) -> None:
     for machine in machines:
         if machine.distribution == "debian":
-            profiles = json.loads(machine.run("aa-status --json").stdout)["profiles"]
+            profiles = apparmor(machine)
             assert profiles.get("libvirtd") == "enforce", machine.name
             assert "virt-aa-helper" in profiles, machine.name
     assert selinux(el) == ("Enforcing", "SELINUX=enforcing")

@@ -60,6 +60,7 @@ EL: dict[str, Answer] = {
     **ANY,
     "check-update": ["age 0", "Inst libvirt"],
     "rpm -q": ["installed sudo 1.9-5"],
+    "rpm --dbpath": ["fetched", "taken"],
     "-e /etc/sysconfig/libvirtd": ["absent"],
     "-e /etc/yum.repos.d/cloudstack.repo": ["absent"],
 }

@@ -81,6 +81,17 @@ def test_one_that_recovered_is_left_alone(tmp_path: Path) -> None:
     assert RUN not in finished.changed
 
 
+def test_a_time_service_that_may_read_its_own_file_alone_checks_a_new_one_on_a_pipe(
+    tmp_path: Path,
+) -> None:
+    """Debian's openntpd: its AppArmor profile has one file of its configuration."""
+    responses = {"-e /etc/openntpd/ntpd.conf": text("servers pool.ntp.org\n")}
+    data = {"time_service": "openntpd", "ntp_servers": ["10.0.0.1"]}
+    hosts = {"@fake/kvm1": fake_host(fake_responses=responses, **data)}
+    finished = pyinfra(inventory(tmp_path, hosts), NTP, "-y", "--debug", timeout=60)
+    assert '; cat "$new" | /usr/sbin/ntpd -n -f /dev/stdin; ' in finished.output
+
+
 @pytest.mark.parametrize(("added", "started"), [("bare", False), ("added", True)])
 def test_the_agent_has_to_stay_up_once_cloudstack_has_added_the_host(
     added: str, started: bool, tmp_path: Path

@@ -26,6 +26,14 @@ def test_one_bad_setting_of_one_host_stops_all(tmp_path: Path, target: str) -> N
     assert said.count("cannot be used") == 1
 
 
+def test_the_examples_placeholder_for_a_checksum_stops_a_run(tmp_path: Path) -> None:
+    hosts = {"@fake/kvm1": fake_host(1, cloudstack_key_sha256="0" * 64)}
+    run = pyinfra(inventory(tmp_path, hosts), "deploy.py", "-y", "--debug")
+    assert run.status != 0
+    assert not commands(run)
+    assert "curl -L https://packages.example.org/release.asc" in " ".join(run.output.split())
+
+
 def test_a_limited_run_minds_only_its_own_hosts(tmp_path: Path) -> None:
     hosts = fakes(2) | {"@fake/kvm3": fake_host(3, guest_cpu_mode="fast")}
     run = pyinfra(
@@ -44,12 +52,17 @@ def test_an_address_of_a_host_outside_the_run_is_taken(tmp_path: Path) -> None:
     assert "@fake/kvm1 management_address '192.168.42.1/24' @fake/kvm2 has it already" in said
 
 
-def test_the_example_for_production_can_be_used() -> None:
+def test_the_example_for_production_can_be_used_once_its_keys_are_known() -> None:
     listing = pyinfra("inventories/prod.py", "debug-inventory", "--json")
     assert listing.status == 0, listing.output
     names = [host["name"] for host in json.loads(listing.stdout)]
     assert {name.split(".")[1] for name in names} == {"dc1", "dc2", "dc3", "dc4"}
-    assert offline(listing.stdout) == f"{len(names)} hosts: all settings can be used.\n"
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        offline(listing.stdout)
+    assert refused.value.stderr.startswith("3 settings cannot be used; ")
+    assert refused.value.stderr.count("curl -L ") == 3
+    pinned = listing.stdout.replace("0" * 64, "1" * 64)
+    assert offline(pinned) == f"{len(names)} hosts: all settings can be used.\n"
     assert offline(listing.stdout, "network").count("switch: ") == 6
     files = offline(listing.stdout, "files", "kvm1.dc2.example.org")
     assert files.startswith("==> kvm1.dc2.example.org:/etc/network/interfaces <==\n")

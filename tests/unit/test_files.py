@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kvmhost.operations.files import NEW, replacing_script
+from kvmhost.operations.files import NEW, PIPED, replacing_script
 
 SHELLS = [shell for shell in ("sh", "dash", "bash") if shutil.which(shell)]
 REFUSED = ("grep", "-q", "accepted", NEW)
@@ -116,6 +116,24 @@ def test_a_refused_text_leaves_everything_as_it_was(shell: str, tmp_path: Path) 
     assert file.read_text() == "old\n"
     assert names(tmp_path) == {"file"}
     assert replace(file, "accepted\n", validate=REFUSED, shell=shell) == 0
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("text", ["", "a line\n" * 100_000], ids=["empty", "longer than a pipe"])
+def test_a_check_may_read_a_pipe_or_the_file(text: str, shell: str, tmp_path: Path) -> None:
+    piped = ("sh", "-c", f'test -p {PIPED} && cmp {PIPED} "$0"', NEW)
+    for number, validate in enumerate((piped, ("test", "-f", NEW))):
+        file = tmp_path / f"file {number}"
+        assert replace(file, text, validate=validate, shell=shell) == 0
+        assert file.read_text() == text
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_text_that_is_refused_on_a_pipe_leaves_everything_as_it_was(
+    shell: str, tmp_path: Path
+) -> None:
+    assert replace(tmp_path / "file", "wrong\n", validate=(*REFUSED[:-1], PIPED), shell=shell) != 0
+    assert names(tmp_path) == set()
 
 
 def test_what_stood_there_first_is_kept_once(tmp_path: Path) -> None:

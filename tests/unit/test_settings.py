@@ -63,8 +63,8 @@ def test_addresses_of_either_family_serve_the_time() -> None:
 
 
 def test_a_key_over_http_is_taken_by_its_checksum() -> None:
-    key = {"cloudstack_key": "http://packages.example.org/a.asc", "cloudstack_key_sha256": "0" * 64}
-    assert load_one(**key).agent.cloudstack_key_sha256 == "0" * 64
+    key = {"cloudstack_key": "http://packages.example.org/a.asc", "cloudstack_key_sha256": "1" * 64}
+    assert load_one(**key).agent.cloudstack_key_sha256 == "1" * 64
 
 
 def test_keys_that_pyinfra_reads_are_left_to_it() -> None:
@@ -321,6 +321,18 @@ BAD: dict[str, tuple[dict[str, Any], str, str, str]] = {
         {"cloudstack_key": "http://packages.example.org/release.asc"},
         "cloudstack_key_sha256",
         "(missing)",
+        "over http anyone",
+    ),
+    "the examples' placeholder for a checksum": (
+        {"cloudstack_key": "https://a.example.org/a.asc?b&c", "cloudstack_key_sha256": "0" * 64},
+        "cloudstack_key_sha256",
+        "0" * 40,
+        "what `curl -L 'https://a.example.org/a.asc?b&c' | sha256sum` prints",
+    ),
+    "unchecked packages over http": (
+        {"cloudstack_gpgcheck": False, "cloudstack_repository": "http://packages.example.org/el/9"},
+        "cloudstack_gpgcheck",
+        "False",
         "over http anyone",
     ),
     "a VLAN tag out of range": (
