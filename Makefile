@@ -2,7 +2,6 @@ SHELL := bash
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-BESIDE := -n 2 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: demo demo-down test test-all test-quick lint lock clean
 .DEFAULT_GOAL := test
@@ -25,11 +24,11 @@ test-quick: $(READY) lint
 
 # all tiers, on hosts that the lab makes: the machines beside everything else
 test: $(READY) lint
-	$(BIN)/pytest $(BESIDE) -m "not thorough"
+	$(BIN)/pytest -n 2 -m "not thorough"
 
 # the whole matrix
 test-all: $(READY) lint
-	$(BIN)/pytest $(BESIDE)
+	$(BIN)/pytest -n 2
 
 demo: $(READY)
 	$(BIN)/python -m tests.lab.demo

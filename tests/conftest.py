@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
 from kvmhost.operations.network import LOG
@@ -35,12 +37,19 @@ def is_worker(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
 
 
-@pytest.hookimpl(tryfirst=True)
+class ByFleet(LoadScopeScheduling):
+    """Has one process run the tests of a fleet, in order; others go to whichever is free."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return tier(nodeid) if tier(nodeid) in FLEETS else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFleet:
+    config.option.loadscopereorder = False
+    return ByFleet(config, log)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Have the tests of a fleet run one after the other, with `-n 2 --dist loadgroup` as well."""
-    for item in items:
-        if tier(item.nodeid) in FLEETS:
-            item.add_marker(pytest.mark.xdist_group(tier(item.nodeid)))
     if is_worker(config):
         items.sort(key=lambda item: PARALLEL.index(tier(item.nodeid)))
 
