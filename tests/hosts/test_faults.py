@@ -1,11 +1,17 @@
 """Hosts that fail alone, and complete when they are mended."""
 
-from collections.abc import Callable
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from shlex import quote
+
+import pytest
 
 from tests.lab import guide, lab
 from tests.lab.fleet import DEADLINE, Fleet, Node, wait_until
-from tests.runs import Run
+from tests.runs import Run, pyinfra
 
 Deploy = Callable[..., Run]
 ON_DEBIAN = ("--limit", "debian")
@@ -35,6 +41,9 @@ def test_each_fails_alone_with_its_reason_and_completes_when_mended(
     assert f"[{off.name}]" in said and "Could not connect" in said
     assert "Could not get lock" in said
     assert "don't have enough free space" in said
+    table = said.partition("--> Failed:")[2]
+    assert all(host.name in table for host in (off, locked, full)), said
+    assert sound.name not in table
     assert guide.undone(sound) == ()
     failed = {name for names in broken.failed.values() for name in names}
     assert failed == {locked.name, full.name}
@@ -97,6 +106,117 @@ def test_a_full_file_system_leaves_the_file_as_it_was(fleet: Fleet, deploy: Depl
         assert host.run(f"md5sum {properties}; ls /etc/cloudstack/agent").stdout == before
     finally:
         host.run("umount /etc/cloudstack")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault of a bare host: how it is made, how it is mended, and what the run's table says."""
+
+    made: str
+    mended: str
+    reason: str
+
+
+def beginning_with_libvirt(command: str) -> str:
+    """Return the shell command that does something as soon as libvirt is being installed."""
+    waiting = f"until [ -e /etc/libvirt ]; do sleep 1; done; {command}"
+    return f"systemd-run --unit=fault sh -c {quote(waiting)}"
+
+
+TEN_FAULTS = {
+    "off": Fault("systemctl poweroff", "true", "Could not connect"),
+    "loses power": Fault(beginning_with_libvirt("systemctl poweroff -ff"), "true", "lost"),
+    "falls silent": Fault(beginning_with_libvirt("pkill -STOP sshd"), "true", "lost"),
+    "holds apt's lock": Fault(
+        f"apt-get update -qq; {HOLD_APT_LOCK}",
+        "systemctl stop holds-apt-lock",
+        "Could not get lock",
+    ),
+    "has a full disk": Fault(
+        "mount -t tmpfs -o size=64k tmpfs /var/cache/apt/archives",
+        "umount /var/cache/apt/archives",
+        "enough free space",
+    ),
+    "has a service that falls": Fault(
+        f"mkdir -p {DROP_IN.rpartition('/')[0]}; printf %s {quote(FALLING)} >{DROP_IN}",
+        f"rm {DROP_IN}; systemctl daemon-reload",
+        "does not stay up",
+    ),
+    "was interrupted in dpkg": Fault(
+        "cp /var/lib/dpkg/status /var/lib/dpkg/updates/0001",
+        "dpkg --configure -a",
+        "dpkg was interrupted",
+    ),
+    "has a broken list of sources": Fault(
+        "echo deb >/etc/apt/sources.list.d/broken.list",
+        "rm /etc/apt/sources.list.d/broken.list",
+        "Malformed entry",
+    ),
+    "has a pinned package": Fault(
+        "printf 'Package: libvirt-daemon-system\\nPin: version *\\nPin-Priority: -1\\n'"
+        " >/etc/apt/preferences.d/pinned",
+        "rm /etc/apt/preferences.d/pinned",
+        "no installation candidate",
+    ),
+    "has a read-only file system": Fault(
+        "mkdir /etc/cloudstack; mount -t tmpfs -o ro tmpfs /etc/cloudstack",
+        "umount /etc/cloudstack",
+        "Read-only file system",
+    ),
+}
+
+
+@pytest.fixture
+def eleven_hosts() -> Iterator[Fleet]:
+    """One bare host for each of ten faults, and a sound one."""
+    spec = lab.FleetSpec("fails", machines=(), hosts=len(TEN_FAULTS) + 1)
+    yield lab.up(spec)
+    lab.down(spec.name)
+
+
+@pytest.mark.thorough
+def test_ten_hosts_fail_in_ten_ways_and_are_told_apart(eleven_hosts: Fleet) -> None:
+    def deploy() -> Run:
+        how = ("-y", "--json", "--data", "package_lock_timeout=5")
+        return pyinfra("inventories/lab.py", "deploy.py", *how, KVMHOST_LAB_FLEET=eleven_hosts.name)
+
+    *ill, sound = eleven_hosts.hosts
+    faults = dict(zip(ill, TEN_FAULTS.values(), strict=True))
+    for host, fault in faults.items():
+        host.run(fault.made, check=False)
+    broken = deploy()
+    assert broken.status != 0
+    assert sorted(broken.json["results"]["failed_hosts"]) == sorted(host.name for host in ill)
+    said = reasons(broken)
+    assert said.keys() == {host.name for host in ill}
+    for host, fault in faults.items():
+        assert fault.reason in said[host.name], said
+    assert guide.undone(sound) == ()
+
+    def mend(host: Node) -> None:
+        if not host.answers_ssh():
+            lab.power_cut(host)
+            lab.power_on(host)
+        host.run(faults[host].mended)
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(mend, ill))
+    mended = deploy()
+    assert mended.status == 0, mended.output
+    assert not {host.name: guide.undone(host) for host in ill if guide.undone(host)}
+
+
+def reasons(run: Run) -> dict[str, str]:
+    """Return what the table at the end of a run says of each host, by its name."""
+    _, rule, *rows = run.output.partition("--> Failed:")[2].strip("\n").splitlines()
+    _, step, reason = (column.start() for column in re.finditer("-+", rule))
+    found: defaultdict[str, str] = defaultdict(str)
+    names = ""
+    for row in rows:
+        names = row[:step].strip() or names
+        for name in names.split(", "):
+            found[name] += f" {row[reason:].strip()}"
+    return found
 
 
 def _apt_is_locked(host: Node) -> bool:

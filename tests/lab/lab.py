@@ -48,6 +48,7 @@ FLEETS = {
     "metal": ("192.168.142.0/24", "metal.example.org"),
     "large": ("192.168.143.0/24", "large.example.org"),
     "hosts": ("192.168.144.0/24", "hosts.example.org"),
+    "fails": ("192.168.145.0/24", "fails.example.org"),
 }
 # The distribution of the machines with a network backend, and its releases, the usual one first.
 RUNS_ON: dict[NetworkBackend, tuple[Distribution, tuple[str, ...]]] = {
