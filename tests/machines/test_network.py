@@ -14,11 +14,11 @@ import pytest
 
 from tests.lab import lab
 from tests.lab.fleet import Fleet, Node
-from tests.machines import lacp
+from tests.machines import inner_switch
 from tests.machines.switching import switched
 from tests.machines.traffic import assert_vlans_carry_traffic
 from tests.runs import Run
-from tests.unit.network_examples import BOND, LACP
+from tests.unit.network_examples import BOND, bonded
 
 Deploy = Callable[..., Run]
 TARGET = "tasks.bridges_native.bridges_native"
@@ -137,11 +137,33 @@ TOPOLOGIES = {
     ONE_UPLINK: Topology(NATIVE),
 }
 LACP_NATIVE, LACP_OVS = "native, on a bond with LACP", "Open vSwitch, on a bond with LACP"
+LACP = bonded("eth0", "eth1", mode="802.3ad", lacp_rate="fast", hash_policy="layer3+4")
 LACP_TOPOLOGIES = {
     LACP_NATIVE: Topology(NATIVE, LACP),
     LACP_OVS: Topology(OPENVSWITCH, {**LACP, **FAKE_BRIDGES}),
 }
-EVERY_TOPOLOGY = {**TOPOLOGIES, **LACP_TOPOLOGIES}
+ACCESS_TOPOLOGIES = {
+    "native, two NICs, both untagged": Topology(
+        NATIVE,
+        {
+            "management_vlan": None,
+            "bridges": {"cloudbr0": None, "cloudbr1": "eth1"},
+            "management_interface": "cloudbr0",
+        },
+        untagged=100,
+    ),
+    "Open vSwitch, two NICs, both untagged": Topology(
+        OPENVSWITCH,
+        {
+            "management_vlan": None,
+            "bridge_type": "openvswitch",
+            "bridges": {"cloudbr0": None, "cloudbr1": "eth1"},
+            "management_interface": "cloudbr0",
+        },
+        untagged=100,
+    ),
+}
+EVERY_TOPOLOGY = {**TOPOLOGIES, **LACP_TOPOLOGIES, **ACCESS_TOPOLOGIES}
 # the guide's own is what tests/machines/test_deploy.py makes
 REPRESENTATIVE = (GUIDE_OVS, "native, two uplinks and storage", ONE_UPLINK)
 COMMANDS = 8
@@ -216,8 +238,8 @@ def assert_switch(machine: Node, topology: Topology) -> None:
         return
     assert not any(line.startswith("bridge ") for line in modules)
     for bridge, tag in topology.keys["bridges"].items():
-        modelled = int(tag.rpartition(".")[2]) if isinstance(tag, str) else tag or 0
-        assert int(machine.run(f"ovs-vsctl br-to-vlan {bridge}").stdout) == modelled
+        modelled = tag.partition(".")[2] if isinstance(tag, str) else tag
+        assert int(machine.run(f"ovs-vsctl br-to-vlan {bridge}").stdout) == int(modelled or 0)
 
 
 @pytest.mark.parametrize(
@@ -250,10 +272,10 @@ class TestTopology:
 def lacp_switches(fleet: Fleet, deploy: Deploy) -> Iterator[None]:
     """Have every machine on a switch that speaks LACP, and on one NIC of it."""
     assert run(fleet, deploy, GUIDE).status == 0
-    lacp.plug_in(fleet.machines)
+    inner_switch.plug_in(fleet.machines, inner_switch.LACP)
     yield
     assert run(fleet, deploy, GUIDE).status == 0
-    lacp.take_out(fleet.machines)
+    inner_switch.take_out(fleet.machines)
 
 
 @THOROUGH
@@ -269,18 +291,50 @@ class TestLacp:
         assert first.status == 0, first.output
         assert_converged(fleet, deploy, topology)
         for machine in fleet.machines:
-            assert lacp.aggregated_ports(machine) == 2, machine.name
-            lacp.set_port(machine, 0, "down")
+            assert inner_switch.aggregated_ports(machine) == 2, machine.name
+            told = inner_switch.bond(machine)
+            assert told["LACP rate"] == "fast", machine.name
+            assert told["Transmit Hash Policy"] == "layer3+4 (1)", machine.name
+            inner_switch.set_port(machine, 0, "down")
         assert_vlans_carry_traffic(fleet.machines)
         for machine in fleet.machines:
-            lacp.set_port(machine, 0, "up")
+            inner_switch.set_port(machine, 0, "up")
 
     def test_it_survives_a_reboot(self, fleet: Fleet, deploy: Deploy, topology: str) -> None:
         with ThreadPoolExecutor() as pool:
             list(pool.map(lab.reboot, fleet.machines))
         assert_converged(fleet, deploy, topology)
         for machine in fleet.machines:
-            assert lacp.aggregated_ports(machine) == 2, machine.name
+            assert inner_switch.aggregated_ports(machine) == 2, machine.name
+
+
+@pytest.fixture(scope="class")
+def access_ports(fleet: Fleet, deploy: Deploy) -> Iterator[None]:
+    """Have eth1 of every machine on an access port of its own."""
+    assert run(fleet, deploy, GUIDE).status == 0
+    inner_switch.plug_in(fleet.machines, inner_switch.ACCESS)
+    yield
+    with switched(fleet.machines, None):
+        assert run(fleet, deploy, GUIDE).status == 0
+    inner_switch.take_out(fleet.machines)
+
+
+@THOROUGH
+@pytest.mark.usefixtures("access_ports")
+@pytest.mark.parametrize("topology", ACCESS_TOPOLOGIES, scope="class")
+class TestUntaggedNics:
+    """Management on one NIC and guests on another, whose switch ports both send untagged frames."""
+
+    def test_they_are_bridged_apart(self, fleet: Fleet, deploy: Deploy, topology: str) -> None:
+        with switched(fleet.machines, ACCESS_TOPOLOGIES[topology].untagged):
+            first = run(fleet, deploy, topology)
+        assert first.status == 0, first.output
+        assert_converged(fleet, deploy, topology)
+
+    def test_they_survive_a_reboot(self, fleet: Fleet, deploy: Deploy, topology: str) -> None:
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lab.reboot, fleet.machines))
+        assert_converged(fleet, deploy, topology)
 
 
 @pytest.mark.parametrize(

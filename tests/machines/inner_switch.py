@@ -1,9 +1,8 @@
-"""A switch that speaks LACP, between a machine's card and what it takes for its cards.
+"""A switch inside a machine, between its cards and what it takes for its cards.
 
-The lab's own switch does not speak it, and an emulated card tells no speed, without which the
-kernel aggregates nothing. So a network namespace of the machine holds the real card and the
-switch, and the machine's eth0 and eth1 are veth interfaces to that. Like a switch, it lets a host
-that does not speak LACP use the first port.
+The lab's own switch does not speak LACP and has one port for both cards, and an emulated card tells
+no speed, without which the kernel aggregates nothing. So a network namespace of the machine holds
+the real cards and a switch, and the machine's eth0 or eth1 are veth interfaces to that.
 """
 
 from collections.abc import Iterable
@@ -12,12 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from tests.lab import lab
 from tests.lab.fleet import Node
 
-_UNIT = "/etc/systemd/system/lacp-switch.service"
-_PLACE = f"""
-cat >/usr/local/sbin/lacp-switch <<'END'
-set -e
-until [ -e /sys/class/net/eth0 ] && [ -e /sys/class/net/eth1 ]; do sleep 0.2; done
-mac0=$(cat /sys/class/net/eth0/address) mac1=$(cat /sys/class/net/eth1/address)
+LACP = """
 ip netns add switch
 ip link set eth0 netns switch name cable
 ip link set eth1 netns switch name spare
@@ -26,12 +20,33 @@ ip link add eth1 address $mac1 type veth peer name port1 netns switch
 ip -n switch link add lacp type bond mode 802.3ad miimon 100 lacp_rate fast
 for port in port0 port1; do ip -n switch link set $port master lacp; done
 for link in port0 port1 lacp cable; do ip -n switch link set $link up; done
+redirect cable lacp
+redirect lacp cable
+"""
+"""Aggregates the ports of eth0 and eth1; a host that does not speak LACP may use the first."""
+ACCESS = """
+ip netns add switch
+ip link set eth1 netns switch name cable
+ip link add eth1 address $mac1 type veth peer name port1 netns switch
+ip -n switch link add link cable name cable.300 type vlan id 300
+for link in port1 cable cable.300; do ip -n switch link set $link up; done
+for link in cable cable.300; do ip -n switch link set $link promisc on; done
+redirect port1 cable.300
+redirect cable.300 port1
+"""
+"""Gives eth1 an access port of VLAN 300."""
+
+_UNIT = "/etc/systemd/system/inner-switch.service"
+_INSTALL = f"""
+cat >/usr/local/sbin/inner-switch <<'END'
+set -e
 redirect() {{
     tc -n switch qdisc add dev $1 ingress
     tc -n switch filter add dev $1 ingress matchall action mirred egress redirect dev $2
 }}
-redirect cable lacp
-redirect lacp cable
+until [ -e /sys/class/net/eth0 ] && [ -e /sys/class/net/eth1 ]; do sleep 0.2; done
+mac0=$(cat /sys/class/net/eth0/address) mac1=$(cat /sys/class/net/eth1/address)
+WIRING
 END
 cat >{_UNIT} <<'END'
 [Unit]
@@ -45,22 +60,25 @@ Before=ovsdb-server.service ovs-vswitchd.service
 Type=oneshot
 RemainAfterExit=yes
 TimeoutStartSec=60
-ExecStart=/bin/sh /usr/local/sbin/lacp-switch
+ExecStart=/bin/sh /usr/local/sbin/inner-switch
 
 [Install]
 WantedBy=sysinit.target
 END
-systemctl enable lacp-switch.service
+systemctl enable inner-switch.service
 """
-_REMOVE = f"systemctl disable lacp-switch.service; rm {_UNIT} /usr/local/sbin/lacp-switch"
+_REMOVE = f"systemctl disable inner-switch.service; rm {_UNIT} /usr/local/sbin/inner-switch"
 
 
-def plug_in(machines: Iterable[Node]) -> None:
-    """Put such a switch before each machine, from its next boot on, which is now."""
+def plug_in(machines: Iterable[Node], wiring: str) -> None:
+    """Put such a switch before each machine, from its next boot on, which is now.
+
+    wiring: LACP or ACCESS.
+    """
     machines = tuple(machines)
-    _run_and_reboot(machines, _PLACE)
+    _run_and_reboot(machines, _INSTALL.replace("WIRING", wiring))
     for machine in machines:
-        machine.run("systemctl is-active lacp-switch.service")
+        machine.run("systemctl is-active inner-switch.service")
 
 
 def take_out(machines: Iterable[Node]) -> None:
@@ -68,10 +86,15 @@ def take_out(machines: Iterable[Node]) -> None:
     _run_and_reboot(machines, _REMOVE)
 
 
+def bond(machine: Node) -> dict[str, str]:
+    """Return what the kernel tells of the machine's bond0 (bonding.rst)."""
+    lines = machine.run("cat /proc/net/bonding/bond0").stdout.splitlines()
+    return dict(line.strip().split(": ", 1) for line in lines if ": " in line)
+
+
 def aggregated_ports(machine: Node) -> int:
     """Return how many NICs the machine's bond has aggregated with a partner."""
-    bond = machine.run("cat /proc/net/bonding/bond0").stdout.splitlines()
-    told = dict(line.strip().split(": ", 1) for line in bond if ": " in line)
+    told = bond(machine)
     has_partner = told["Partner Mac Address"] != "00:00:00:00:00:00"
     return int(told["Number of ports"]) if has_partner else 0
 
