@@ -6,10 +6,16 @@ System", steps 2 and 3.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
+from typing import get_args
 
 from kvmhost.facts.machine import Machine
 from kvmhost.findings import Finding, Outcome, few
 from kvmhost.settings import Settings
+from kvmhost.values import CheckName
+
+NAMES: tuple[CheckName, ...] = get_args(CheckName)
+"""The names of all checks, in the order in which a person reads them."""
 
 Verdict = tuple[Outcome, str]
 
@@ -30,7 +36,16 @@ def findings(
     for members in clusters.values():
         for name, finding in _of_cluster(settings, members):
             found[name].append(finding)
-    return found
+    return {
+        name: [_unless_waived(finding, settings[name]) for finding in each]
+        for name, each in found.items()
+    }
+
+
+def _unless_waived(finding: Finding, settings: Settings) -> Finding:
+    if finding.check not in settings.preparation.waived_checks:
+        return finding
+    return replace(finding, outcome="waived", detail=f"waived_checks names it: {finding.detail}")
 
 
 def minor_differences(
@@ -200,7 +215,7 @@ def _guests(settings: Settings, machine: Machine) -> Verdict:
     return "holds", "CloudStack manages the host" if machine.managed else "no guest runs"
 
 
-_CHECKS: dict[str, Callable[[Settings, Machine], Verdict]] = {
+_CHECKS: dict[CheckName, Callable[[Settings, Machine], Verdict]] = {
     "root": _root,
     "distribution": _distribution,
     "release": _release,
@@ -213,8 +228,6 @@ _CHECKS: dict[str, Callable[[Settings, Machine], Verdict]] = {
     "outbound": _outbound,
     "guests": _guests,
 }
-NAMES = (*_CHECKS, "cluster")
-"""The names of all checks, in the order in which a person reads them."""
 
 
 def _untold(reason: str) -> Verdict:
@@ -224,31 +237,24 @@ def _untold(reason: str) -> Verdict:
 def _of_cluster(
     settings: Mapping[str, Settings], machines: Mapping[str, Machine]
 ) -> Iterator[tuple[str, Finding]]:
-    """Yield a finding for each machine of a cluster: whether it is like most of them.
+    """Yield a finding for each trait of each machine of a cluster: whether most of them have it.
 
     Hosts of a cluster must have the same release, as their group counts releases, and CPUs of the
     same type, count and feature flags: guests migrate between them.
     """
-    differences: dict[str, list[str]] = {name: [] for name in machines}
-    untold: dict[str, list[str]] = {name: [] for name in machines}
-    for trait, value_of in _TRAITS.items():
+    for check, (trait, value_of) in _TRAITS.items():
         values = {name: value_of(settings[name], machine) for name, machine in machines.items()}
         typical = _typical(values)
         for name, value in values.items():
-            if value is None:
-                untold[name].append(trait)
-            elif value != values[typical]:
-                differences[name].append(_difference(trait, value, values[typical], typical))
-    for name in machines:
-        yield name, Finding("cluster", *_likeness(differences[name], untold[name]))
+            yield name, Finding(check, *_likeness(trait, value, values[typical], typical))
 
 
-def _likeness(differences: list[str], untold: list[str]) -> Verdict:
-    if differences:
-        return "fails", "; ".join(differences)
-    if untold:
-        return _untold(f"the host does not show its {untold[0]}")
-    return "holds", "it is like the others of its cluster in this run"
+def _likeness(trait: str, value: object, typical: object, owner: str) -> Verdict:
+    if value is None:
+        return _untold(f"the host does not show its {trait}")
+    if value != typical:
+        return "fails", _difference(trait, value, typical, owner)
+    return "holds", f"its {trait} is that of its cluster in this run"
 
 
 def _system(settings: Settings, machine: Machine) -> str | None:
@@ -257,11 +263,11 @@ def _system(settings: Settings, machine: Machine) -> str | None:
     return f"{machine.distribution} {_supported(settings, machine) or machine.release}"
 
 
-_TRAITS: dict[str, Callable[[Settings, Machine], object]] = {
-    "release": _system,
-    "CPU model": lambda _, machine: machine.cpu_model,
-    "CPU count": lambda _, machine: machine.cpu_count,
-    "CPU flags": lambda _, machine: machine.cpu_flags,
+_TRAITS: dict[CheckName, tuple[str, Callable[[Settings, Machine], object]]] = {
+    "cluster": ("release", _system),
+    "CPU model": ("CPU model", lambda _, machine: machine.cpu_model),
+    "CPU count": ("CPU count", lambda _, machine: machine.cpu_count),
+    "CPU flags": ("CPU flags", lambda _, machine: machine.cpu_flags),
 }
 
 
