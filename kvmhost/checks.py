@@ -11,6 +11,7 @@ from typing import get_args
 
 from kvmhost.facts.machine import Machine
 from kvmhost.findings import Finding, Outcome, few
+from kvmhost.guest_cpu import RUNS
 from kvmhost.settings import Settings
 from kvmhost.values import CheckName
 
@@ -144,6 +145,23 @@ def _virtualization(settings: Settings, machine: Machine) -> Verdict:
     return "holds", "the CPU has vmx or svm, and there is /dev/kvm"
 
 
+def _guest_cpu(settings: Settings, machine: Machine) -> Verdict:
+    """Judge the guests' CPU where the settings name it, as far as libvirt is there to do so.
+
+    The names of flags in /proc/cpuinfo are not libvirt's, and KVM has some that the CPU has not.
+    """
+    if settings.agent.guest_cpu_model is None:
+        return "holds", "the settings name no CPU model for guests"
+    cpu = " ".join((settings.agent.guest_cpu_model, *settings.agent.guest_cpu_features))
+    if not settings.preparation.require_hvm:
+        return "waived", f"require_hvm is False: whether {cpu} is run is left to the emulator"
+    if machine.guest_cpu is None:
+        return "later", f"no libvirt says yet whether it runs {cpu}"
+    if machine.guest_cpu != RUNS:
+        return "fails", f"libvirt says of the guests' CPU, {cpu}: {machine.guest_cpu}"
+    return "holds", f"it runs {cpu}"
+
+
 def _nic(settings: Settings, machine: Machine) -> Verdict:
     nics = (*settings.network.nics, *settings.network.kept)
     if machine.interfaces is None:
@@ -222,6 +240,7 @@ _CHECKS: dict[CheckName, Callable[[Settings, Machine], Verdict]] = {
     "x86-64": _architecture,
     "memory": _memory,
     "HVM": _virtualization,
+    "guest CPU": _guest_cpu,
     "NIC": _nic,
     "rollback": _rollback,
     "name": _name,
@@ -240,10 +259,19 @@ def _of_cluster(
     """Yield a finding for each trait of each machine of a cluster: whether most of them have it.
 
     Hosts of a cluster must have the same release, as their group counts releases, and CPUs of the
-    same type, count and feature flags: guests migrate between them.
+    same type, count and feature flags: guests migrate between them. CPUs may differ where guests
+    see the model that the settings name.
     """
+    free = {name for name in machines if settings[name].agent.guest_cpu_model}
     for check, (trait, value_of) in _TRAITS.items():
-        values = {name: value_of(settings[name], machine) for name, machine in machines.items()}
+        if check != "cluster":
+            for name in free:
+                yield name, Finding(check, "holds", "guests see a model of the settings' instead")
+        values = {
+            name: value_of(settings[name], machine)
+            for name, machine in machines.items()
+            if check == "cluster" or name not in free
+        }
         typical = _typical(values)
         for name, value in values.items():
             yield name, Finding(check, *_likeness(trait, value, values[typical], typical))
@@ -272,9 +300,12 @@ _TRAITS: dict[CheckName, tuple[str, Callable[[Settings, Machine], object]]] = {
 
 
 def _typical(values: Mapping[str, object]) -> str:
-    """Return the name of the first host with the most common value; unknown ones count last."""
+    """Return the name of the first host with the most common value; unknown ones count last.
+
+    It is "" of no hosts.
+    """
     counted = Counter(value for value in values.values() if value is not None)
-    return max(values, key=lambda name: counted[values[name]])
+    return max(values, key=lambda name: counted[values[name]], default="")
 
 
 def _difference(trait: str, value: object, other: object, owner: str) -> str:

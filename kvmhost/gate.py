@@ -19,6 +19,7 @@ from pyinfra.context import ctx_config, ctx_host
 from kvmhost import checks, inventory, ssh
 from kvmhost.facts.machine import Machine, Traits
 from kvmhost.findings import few, refusal, report
+from kvmhost.guest_cpu import described
 from kvmhost.settings import Settings
 
 ANSWER_TIME = 60
@@ -68,15 +69,23 @@ def _machines(
     config = ctx_config.get()  # type: ignore[no-untyped-call]
 
     def look(each: Host) -> Machine | None:
-        outbound = settings[each.name].preparation.outbound_host
+        asked = _asked(settings[each.name])
         with ctx_config.use(config), ctx_host.use(each):
-            return with_timeout(ANSWER_TIME, _ask, run, each, outbound, timeout_value=None)
+            return with_timeout(ANSWER_TIME, _ask, run, each, asked, timeout_value=None)
 
     return dict(zip((each.name for each in hosts), run.fact_pool.map(look, hosts), strict=True))
 
 
-def _ask(run: State, each: Host, outbound: str | None) -> Machine | None:
-    asked = {"outbound_host": outbound}
+def _asked(settings: Settings) -> dict[str, str | None]:
+    """Return what the fact about a machine is asked, by its arguments' names."""
+    model = settings.agent.guest_cpu_model if settings.preparation.require_hvm else None
+    return {
+        "outbound_host": settings.preparation.outbound_host,
+        "guest_cpu": model and described(model, settings.agent.guest_cpu_features),
+    }
+
+
+def _ask(run: State, each: Host, asked: dict[str, str | None]) -> Machine | None:
     try:
         machine: Machine | None = get_fact(
             run, each, Traits, kwargs=asked, apply_failed_hosts=False

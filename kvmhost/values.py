@@ -173,6 +173,7 @@ CheckName = Literal[
     "x86-64",
     "memory",
     "HVM",
+    "guest CPU",
     "NIC",
     "rollback",
     "name",

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pyinfra.api import FactBase
 from typing_extensions import override
 
+from kvmhost.guest_cpu import comparison, described, verdict
+
 
 @dataclass(frozen=True)
 class Hypervisor:
@@ -57,18 +59,17 @@ class Guests(FactBase[tuple[str, ...] | None]):
         return tuple(line.removeprefix("guest ") for line in output[:-1])
 
 
-class CpuModels(FactBase[frozenset[str]]):
-    """The CPU models that this host's libvirt knows; empty when libvirt does not answer."""
+class GuestCpu(FactBase[str | None]):
+    """What libvirt says of a CPU for guests (see `verdict`); None when it does not judge it.
+
+    + model: the CPU's model, as `virsh cpu-models x86_64` shows it
+    + features: the features that it has besides, or, after a minus, has not
+    """
 
     @override
-    def command(self) -> str:
-        return "virsh --quiet --connect qemu:///system cpu-models x86_64 2>/dev/null || true"
+    def command(self, model: str, features: tuple[str, ...]) -> str:
+        return f"{comparison(described(model, features), seconds=300)}; true"
 
     @override
-    def process(self, output: list[str]) -> frozenset[str]:
-        return frozenset(line.strip() for line in output if line.strip())
-
-    @override
-    @staticmethod
-    def default() -> frozenset[str]:
-        return frozenset()
+    def process(self, output: list[str]) -> str | None:
+        return verdict(" ".join(output))

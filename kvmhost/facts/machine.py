@@ -7,6 +7,8 @@ from shlex import quote
 from pyinfra.api import FactBase
 from typing_extensions import override
 
+from kvmhost.guest_cpu import comparison, verdict
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -15,7 +17,8 @@ class Machine:
     `distribution`, `release` and `system` are ID, VERSION_ID and PRETTY_NAME of os-release(5), or
     what /etc/redhat-release says in their place: EL has os-release since its release 7 only.
     `root` says whether commands run as that user. `memory` is in MiB, as the kernel reports it, and
-    with what it keeps for kdump. `cpu_flags` are those of the first CPU.
+    with what it keeps for kdump. `cpu_flags` are those of the first CPU. `guest_cpu` is libvirt's
+    verdict on the asked CPU (see `kvmhost.guest_cpu.verdict`).
     `interfaces` are the names of all network interfaces. `hostname` is the kernel's,
     `qualified_name` what `hostname --fqdn` returns. `outbound` says how far the asked name got:
     "reached", "unresolved", "unanswered", or "untried" when there is no program to try with.
@@ -33,6 +36,7 @@ class Machine:
     cpu_count: int | None = None
     cpu_flags: frozenset[str] | None = None
     kvm: bool | None = None
+    guest_cpu: str | None = None
     interfaces: frozenset[str] | None = None
     hostname: str | None = None
     qualified_name: str | None = None
@@ -107,6 +111,8 @@ answers() {
     fi
 }
 OUTBOUND
+GUEST_CPU
+command -v guest_cpu >/dev/null && value guest_cpu "$(guest_cpu | tr '\n' ' ')"
 exit 0
 """
 
@@ -114,17 +120,19 @@ exit 0
 class Traits(FactBase[Machine | None]):
     """What a machine is; None when the host did not answer.
 
-    One command, for any user and any POSIX shell; it takes less than 25 seconds even where no
+    One command, for any user and any POSIX shell; it takes less than 45 seconds even where no
     name is resolved and nothing answers. Guests are read from the processes, so that they are
     seen whether or not libvirt runs.
 
     + outbound_host: a name or an address that should be reached; None: not tried
+    + guest_cpu: a CPU for guests that libvirt should judge, in its XML; None: not asked
     """
 
     @override
-    def command(self, outbound_host: str | None) -> str:
+    def command(self, outbound_host: str | None, guest_cpu: str | None) -> str:
         outbound = f'value outbound "$(answers {quote(outbound_host)})"' if outbound_host else ""
-        return _SCRIPT.replace("OUTBOUND", outbound)
+        judged = f"guest_cpu() {{ {comparison(guest_cpu, seconds=20)}; }}" if guest_cpu else ""
+        return _SCRIPT.replace("OUTBOUND", outbound).replace("GUEST_CPU", judged)
 
     @override
     def process(self, output: list[str]) -> Machine:
@@ -141,6 +149,7 @@ class Traits(FactBase[Machine | None]):
             cpu_count=_number(said.get("cpu_count")),
             cpu_flags=_words(said.get("cpu_flags")),
             kvm=_truth(said.get("kvm")),
+            guest_cpu=verdict(said.get("guest_cpu", "")),
             interfaces=_words(said.get("interfaces")),
             hostname=said.get("hostname"),
             qualified_name=said.get("qualified_name"),

@@ -319,3 +319,53 @@ def test_a_trait_that_is_waived_is_not_another() -> None:
     odd = replace(FIT, cpu_count=8, cpu_flags=frozenset(("svm",)))
     found = of_cluster(FIT, odd, FIT, waived_checks=["CPU flags"])
     assert found == ["", "CPU count is 8, but 16 on kvm1", ""]
+
+
+CUSTOM: dict[str, Any] = {
+    "guest_cpu_mode": "custom",
+    "guest_cpu_model": "SandyBridge",
+    "guest_cpu_features": ["aes", "-hle"],
+}
+LACK = "incompatible with host CPU: Host CPU does not provide required features: avx"
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome", "detail"),
+    [
+        ("runs", "holds", "it runs SandyBridge aes -hle"),
+        (None, "later", "no libvirt says yet whether it runs SandyBridge aes -hle"),
+        (LACK, "fails", f"libvirt says of the guests' CPU, SandyBridge aes -hle: {LACK}"),
+    ],
+)
+def test_a_host_has_to_run_the_cpu_that_guests_see(
+    said: str | None, outcome: str, detail: str
+) -> None:
+    finding = of_one(replace(FIT, guest_cpu=said), **CUSTOM)["guest CPU"]
+    assert (finding.outcome, finding.detail) == (outcome, detail)
+    assert finding.passes == (outcome != "fails")
+
+
+def test_what_an_emulator_makes_of_the_guests_cpu_is_not_judged() -> None:
+    found = of_one(replace(FIT, guest_cpu=LACK), **CUSTOM, require_hvm=False)
+    assert found["guest CPU"].outcome == "waived"
+
+
+MIXED = (
+    replace(FIT, guest_cpu="runs"),
+    replace(FIT, cpu_model="Xeon", cpu_count=8, cpu_flags=frozenset(("vmx",)), guest_cpu="runs"),
+    replace(FIT, cpu_model=None, cpu_count=None, release="13"),
+)
+
+
+def test_a_cluster_of_mixed_cpus_is_one_where_guests_see_a_model_of_the_settings() -> None:
+    other_release = "release is debian 13, but debian 12 on kvm1"
+    found = of_cluster(*MIXED, **CUSTOM, releases=["12", "13"])
+    assert found == ["", "", other_release]
+
+
+@pytest.mark.parametrize("mode", ["host-model", "host-passthrough", None])
+def test_a_cluster_of_mixed_cpus_is_none_where_guests_see_the_hosts_own(mode: str | None) -> None:
+    assert of_cluster(*MIXED[:2], guest_cpu_mode=mode)[1] == (
+        "CPU model is Xeon, but AMD EPYC on kvm1; CPU count is 8, but 16 on kvm1; "
+        "CPU flags lack fpu sse2 svm and have vmx, unlike kvm1"
+    )

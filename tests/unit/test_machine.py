@@ -8,10 +8,12 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 
 import pytest
 
 from kvmhost.facts.machine import Machine, Traits
+from kvmhost.guest_cpu import described
 
 SHELLS = [shell for shell in ("sh", "dash", "bash") if shutil.which(shell)]
 
@@ -42,12 +44,13 @@ def ask(
     shell: str = "sh",
     path: str | None = None,
     etc: Path = Path("/etc"),
+    guest_cpu: str | None = None,
 ) -> tuple[str, Machine]:
     """Return what a shell of this machine answers, and what is understood.
 
     etc: what the machine has below /etc.
     """
-    command = Traits().command(outbound_host).replace("/etc/", f"{etc}/")
+    command = Traits().command(outbound_host, guest_cpu).replace("/etc/", f"{etc}/")
     result = subprocess.run(
         [shutil.which(shell) or shell, "-c", command],
         env=os.environ | ({} if path is None else {"PATH": path}),
@@ -178,6 +181,27 @@ def test_a_name_is_never_taken_for_a_command(tmp_path: Path) -> None:
 
 def test_nothing_is_reached_when_nothing_was_asked_for() -> None:
     assert ask(None)[1].outbound is None
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_libvirt_judges_the_guests_cpu_where_it_is_there(shell: str, tmp_path: Path) -> None:
+    cpu = described("SandyBridge", ("aes", "-hle"))
+    virsh = tmp_path / "virsh"
+    virsh.write_text(
+        "#!/bin/sh\n"
+        "[ $1 = help ] && exit\n"
+        f"grep -qxF {quote(cpu)} || exit\n"
+        "echo error: Failed to compare hypervisor CPU with /dev/stdin >&2\n"
+        "echo error: the CPU is incompatible with host CPU: avx >&2\n"
+    )
+    virsh.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    assert ask(shell=shell, path=path, guest_cpu=cpu)[1].guest_cpu == (
+        "incompatible with host CPU: avx"
+    )
+    virsh.write_text("#!/bin/sh\necho error: failed to connect to the hypervisor >&2\nexit 1\n")
+    assert ask(shell=shell, path=path, guest_cpu=cpu)[1].guest_cpu is None
+    assert ask(shell=shell, path=path)[1].guest_cpu is None
 
 
 @contextmanager
