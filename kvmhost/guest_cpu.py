@@ -68,8 +68,10 @@ def host_model(capabilities: str) -> str | None:
     if mode is None:
         return None
     cpu = ET.Element("cpu", mode="custom", match="exact")
-    cpu.extend(part for part in mode if part.tag in ("model", "vendor", "feature"))
-    ET.indent(cpu, "")
+    for part in mode.iterfind("*"):
+        if part.tag in ("model", "vendor", "feature"):
+            part.tail = None
+            cpu.append(part)
     return ET.tostring(cpu, encoding="unicode")
 
 

@@ -2,11 +2,12 @@
 
 import re
 from dataclasses import dataclass
+from shlex import quote
 
 from pyinfra.api import FactBase
 from typing_extensions import override
 
-from kvmhost.guest_cpu import comparison, described, verdict
+from kvmhost.guest_cpu import VIRSH, as_settings, comparison, described, host_model, verdict
 
 
 @dataclass(frozen=True)
@@ -73,3 +74,38 @@ class GuestCpu(FactBase[str | None]):
     @override
     def process(self, output: list[str]) -> str | None:
         return verdict(" ".join(output))
+
+
+class HostCpu(FactBase[str | None]):
+    """The best CPU that a host has for guests (see `host_model`); None without libvirt."""
+
+    @override
+    def command(self) -> str:
+        return f"{VIRSH.format(seconds=20)} domcapabilities 2>/dev/null; true"
+
+    @override
+    def process(self, output: list[str]) -> str | None:
+        return host_model("\n".join(output))
+
+
+class CommonCpu(FactBase[tuple[str, ...]]):
+    """The settings of a CPU that several hosts can give to guests, or libvirt's reason for none.
+
+    libvirt before 4.4 computes none.
+
+    + cpus: the best CPU of each host, in libvirt's XML
+    """
+
+    @override
+    def command(self, cpus: tuple[str, ...]) -> str:
+        baseline = "hypervisor-cpu-baseline --migratable /dev/stdin"
+        return f"echo {quote(''.join(cpus))} | {VIRSH.format(seconds=20)} {baseline} 2>&1; true"
+
+    @override
+    def process(self, output: list[str]) -> tuple[str, ...]:
+        return as_settings("\n".join(output)) or tuple(filter(None, output))
+
+    @override
+    @staticmethod
+    def default() -> tuple[str, ...]:
+        return ()

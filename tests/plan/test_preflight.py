@@ -148,6 +148,70 @@ def test_a_waived_check_stops_nobody_and_shows(tmp_path: Path) -> None:
     assert run(tmp_path, hosts, PREFLIGHT, "-y").status == 1
 
 
+CPU = "<cpu mode='custom' match='exact'><model fallback='forbid'>{}</model>{}</cpu>"
+BASELINE = CPU.format(
+    "SandyBridge", "<feature policy='require' name='vme'/><feature policy='disable' name='avx'/>"
+)
+PASTED = [
+    "cluster_a: a CPU that all of these hosts can give to guests, for the cluster's file:",
+    'guest_cpu_mode = "custom"',
+    'guest_cpu_model = "SandyBridge"',
+    'guest_cpu_features = ("vme", "-avx",)',
+]
+
+
+def mixed(**of_libvirt: object) -> dict[str, dict[str, Any]]:
+    """Return three hosts of mixed CPUs, and what libvirt's commands print on each."""
+    hosts = fakes(3)
+    answer(hosts, 3, MACHINE, machine(3, cpu_flags="fpu sse2 svm avx512f"))
+    for number, model in ((1, "SandyBridge"), (2, "SandyBridge"), (3, "Haswell")):
+        host_model = f"<mode name='host-model' supported='yes'><model>{model}</model></mode>"
+        capabilities = f"<domainCapabilities><cpu>{host_model}</cpu></domainCapabilities>"
+        answer(hosts, number, "domcapabilities", capabilities)
+        for matcher, response in of_libvirt.items():
+            answer(hosts, number, matcher, response)
+    return hosts
+
+
+def test_a_cluster_of_mixed_cpus_is_told_one_that_all_have(tmp_path: Path) -> None:
+    finished = run(tmp_path, mixed(baseline=BASELINE), PREFLIGHT, "-y")
+    assert finished.status == 1
+    assert "CPU flags have avx512f, unlike @fake/kvm1" in finished.output
+    assert "\n".join(PASTED) in "\n".join(map(str.strip, finished.output.splitlines()))
+    [sent] = [line for line in finished.output.splitlines() if "--migratable /dev/stdin" in line]
+    assert "simulating command on @fake/kvm1: " in sent
+    assert sent.count("<model>SandyBridge</model>") == sent.count("<model>Haswell</model>") == 1
+    assert commands(finished) == {"@fake/kvm1": 3, "@fake/kvm2": 2, "@fake/kvm3": 2}
+
+
+def test_a_cluster_whose_cpus_have_nothing_in_common_is_told_why(tmp_path: Path) -> None:
+    said = "error: operation failed: CPU vendors do not match"
+    finished = run(tmp_path, mixed(baseline=said), PREFLIGHT, "-y")
+    assert said in [line.strip() for line in finished.output.splitlines()]
+
+
+def test_without_libvirt_a_cluster_of_mixed_cpus_is_told_how_to_get_one(tmp_path: Path) -> None:
+    hosts = mixed(baseline=BASELINE)
+    answer(hosts, 2, "domcapabilities", [])
+    finished = run(tmp_path, hosts, PREFLIGHT, "-y")
+    assert "libvirt runs on @fake/kvm2 by then (tasks.libvirt.libvirt)" in finished.output
+    assert "--migratable" not in finished.output
+
+
+def test_mixed_cpus_are_no_matter_where_each_runs_that_of_the_guests(tmp_path: Path) -> None:
+    hosts = mixed()
+    custom = {"guest_cpu_mode": "custom", "guest_cpu_model": "SandyBridge"}
+    hosts = {name: data | custom for name, data in hosts.items()}
+    fits = "guest_cpu=Host CPU is a superset of CPU described in /dev/stdin"
+    answer(hosts, 1, MACHINE, [*machine(1), fits])
+    answer(hosts, 3, MACHINE, [*machine(3, cpu_flags="fpu svm"), fits])
+    finished = run(tmp_path, hosts, PREFLIGHT, "-y")
+    assert finished.status == 0, finished.output
+    assert ["@fake/kvm3", *marks()] in rows(finished)
+    assert ["@fake/kvm2", *marks(**{"guest CPU": "later"})] in rows(finished)
+    assert commands(finished) == dict.fromkeys(hosts, 2)
+
+
 def test_minor_releases_of_a_cluster_may_differ(tmp_path: Path) -> None:
     hosts = fakes(2)
     answer(hosts, 2, MACHINE, machine(2, release="12.1"))
