@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import get_args
 
+from kvmhost.facts.cloudstack import ANEW
 from kvmhost.facts.machine import Machine
 from kvmhost.findings import Finding, Outcome, few
 from kvmhost.guest_cpu import RUNS
@@ -200,12 +201,23 @@ def _name(settings: Settings, machine: Machine) -> Verdict:
     if machine.managed and machine.hostname.lower() not in names:
         return (
             "fails",
-            f"CloudStack has added it as {machine.hostname}, so it cannot become {needed}",
+            f"CloudStack has added it as {machine.hostname}, so it cannot become {needed}: {ANEW}",
         )
     if (machine.qualified_name or "").lower() != needed.lower():
         found = machine.qualified_name or "nothing"
         return "mendable", f"hostname --fqdn returns {found}; {needed} will be set"
     return "holds", f"hostname --fqdn returns {needed}"
+
+
+def _address(settings: Settings, machine: Machine) -> Verdict:
+    """Judge the address: CloudStack's certificate and its database bear that of an added host."""
+    needed = str(settings.network.address.ip)
+    if machine.managed is None or (machine.managed and machine.addresses is None):
+        return _untold("the host's answer is incomplete")
+    if machine.managed and machine.addresses and needed not in machine.addresses:
+        known = ", ".join(sorted(machine.addresses))
+        return "fails", f"CloudStack has added it with {known}, so it cannot get {needed}: {ANEW}"
+    return "holds", f"it has {needed}, or may get it"
 
 
 def _outbound(settings: Settings, machine: Machine) -> Verdict:
@@ -244,6 +256,7 @@ _CHECKS: dict[CheckName, Callable[[Settings, Machine], Verdict]] = {
     "NIC": _nic,
     "rollback": _rollback,
     "name": _name,
+    "address": _address,
     "outbound": _outbound,
     "guests": _guests,
 }

@@ -177,6 +177,7 @@ CheckName = Literal[
     "NIC",
     "rollback",
     "name",
+    "address",
     "outbound",
     "guests",
     "cluster",

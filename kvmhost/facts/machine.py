@@ -7,6 +7,7 @@ from shlex import quote
 from pyinfra.api import FactBase
 from typing_extensions import override
 
+from kvmhost.facts.cloudstack import CERTIFICATE, CERTIFIED_COMMAND
 from kvmhost.guest_cpu import comparison, verdict
 
 
@@ -20,7 +21,8 @@ class Machine:
     with what it keeps for kdump. `cpu_flags` are those of the first CPU. `guest_cpu` is libvirt's
     verdict on the asked CPU (see `kvmhost.guest_cpu.verdict`).
     `interfaces` are the names of all network interfaces. `hostname` is the kernel's,
-    `qualified_name` what `hostname --fqdn` returns. `outbound` says how far the asked name got:
+    `qualified_name` what `hostname --fqdn` returns. `addresses` are its IPv4 addresses, and those
+    that CloudStack knows it by. `outbound` says how far the asked name got:
     "reached", "unresolved", "unanswered", or "untried" when there is no program to try with.
     `systemd` says whether that runs the host (sd_booted(3)).
     `guests` are the running QEMU guests; `managed` says whether CloudStack has added the host.
@@ -40,6 +42,7 @@ class Machine:
     interfaces: frozenset[str] | None = None
     hostname: str | None = None
     qualified_name: str | None = None
+    addresses: frozenset[str] | None = None
     outbound: str | None = None
     systemd: bool | None = None
     guests: frozenset[str] | None = None
@@ -78,6 +81,11 @@ value cpu_flags "$(cpu flags)"
 value interfaces "$(cd /sys/class/net && for name in */; do printf '%s ' "${name%/}"; done)"
 value hostname "$(uname -n)"
 value qualified_name "$(timeout 6 hostname --fqdn)"
+addresses() {
+    ip -o -4 address show scope global | sed -n 's/.* inet \([0-9.]*\).*/\1/p'
+    CERTIFIED
+}
+value addresses "$(addresses | tr '\n' ' ')"
 
 guest_name() {
     case $1 in
@@ -96,7 +104,7 @@ guests() {
     done
 }
 [ -r /proc/1/status ] && command -v tr >/dev/null && value guests "$(guests | tr '\n' ' ')"
-[ -e /etc/cloudstack/agent/cloud.crt ] && value managed yes || value managed no
+[ -e CERTIFICATE ] && value managed yes || value managed no
 [ -d /run/systemd/system ] && value systemd yes || value systemd no
 
 connects() { timeout 2 bash -c ': </dev/tcp/$0/$1' "$1" "$2"; }
@@ -114,7 +122,7 @@ OUTBOUND
 GUEST_CPU
 command -v guest_cpu >/dev/null && value guest_cpu "$(guest_cpu | tr '\n' ' ')"
 exit 0
-"""
+""".replace("CERTIFIED", CERTIFIED_COMMAND).replace("CERTIFICATE", CERTIFICATE)
 
 
 class Traits(FactBase[Machine | None]):
@@ -153,6 +161,7 @@ class Traits(FactBase[Machine | None]):
             interfaces=_words(said.get("interfaces")),
             hostname=said.get("hostname"),
             qualified_name=said.get("qualified_name"),
+            addresses=_words(said.get("addresses")),
             outbound=said.get("outbound"),
             systemd=_truth(said.get("systemd")),
             guests=frozenset(lines["guests"].split()) if "guests" in lines else None,

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from kvmhost import checks
+from kvmhost.facts.cloudstack import ANEW
 from kvmhost.facts.machine import Machine, Traits
 from kvmhost.findings import Finding
 from kvmhost.settings import Settings, load
@@ -95,7 +96,13 @@ FAILING: dict[str, tuple[str, dict[str, Any], str]] = {
     "a name that CloudStack knows": (
         "name",
         {"managed": True, "hostname": "old", "qualified_name": "old.lab.example.org"},
-        "CloudStack has added it as old, so it cannot become kvm1.lab.example.org",
+        f"CloudStack has added it as old, so it cannot become kvm1.lab.example.org: {ANEW}",
+    ),
+    "an address that CloudStack does not know": (
+        "address",
+        {"managed": True, "addresses": frozenset(("192.168.42.77", "10.0.0.9"))},
+        "CloudStack has added it with 10.0.0.9, 192.168.42.77, so it cannot get 192.168.42.1: "
+        f"{ANEW}",
     ),
     "no name resolution": (
         "outbound",
@@ -141,6 +148,8 @@ UNKNOWN: dict[str, tuple[str, dict[str, Any], str]] = {
     "NICs": ("NIC", {"interfaces": None}, "/sys/class/net shows no interface"),
     "systemd": ("rollback", {"systemd": None}, "the host's answer is incomplete"),
     "name": ("name", {"hostname": None}, "the host's answer is incomplete"),
+    "address": ("address", {"managed": True, "addresses": None}, "the host's answer is"),
+    "whose address": ("address", {"managed": None}, "the host's answer is incomplete"),
     "no program": ("outbound", {"outbound": "untried"}, "the host has neither ping nor bash"),
     "outbound": ("outbound", {"outbound": None}, "the host's answer is incomplete"),
     "guests": ("guests", {"guests": None}, "/proc shows no processes"),
@@ -188,6 +197,13 @@ def test_another_name_will_be_set(present: str | None) -> None:
 def test_a_broken_hosts_file_is_mended_on_a_host_that_cloudstack_knows(kernel: str) -> None:
     machine = replace(FIT, managed=True, hostname=kernel, qualified_name=None)
     assert of_one(machine)["name"].outcome == "mendable"
+
+
+@pytest.mark.parametrize("addresses", [None, frozenset(("192.168.42.77",))])
+def test_a_host_that_cloudstack_has_not_added_may_get_any_address(
+    addresses: frozenset[str] | None,
+) -> None:
+    assert of_one(replace(FIT, addresses=addresses))["address"].outcome == "holds"
 
 
 def test_cloudstacks_own_guests_are_no_obstacle() -> None:

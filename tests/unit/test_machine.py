@@ -32,6 +32,7 @@ kvm=yes
 interfaces=docker0 eth0 lo
 hostname=kvm1
 qualified_name=kvm1.lab.example.org
+addresses=192.168.42.11 172.17.0.1
 guests=vm1 qemu-process-23007 
 managed=no
 outbound=reached
@@ -83,6 +84,7 @@ def test_every_value_of_a_captured_answer_is_understood() -> None:
         interfaces=frozenset(("docker0", "eth0", "lo")),
         hostname="kvm1",
         qualified_name="kvm1.lab.example.org",
+        addresses=frozenset(("192.168.42.11", "172.17.0.1")),
         outbound="reached",
         systemd=True,
         guests=frozenset(("vm1", "qemu-process-23007")),
@@ -158,6 +160,35 @@ def test_this_machine_is_seen_as_python_sees_it(shell: str) -> None:
     kdump = int(reserve.read_text()) if reserve.exists() else 0
     assert machine.memory == pages * page // 2**20 + kdump // 2**20
     assert machine.root == (os.geteuid() == 0)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_an_added_host_has_the_addresses_of_its_certificate_too(shell: str, tmp_path: Path) -> None:
+    bare = ask(shell=shell)[1].addresses or frozenset()
+    certificate = tmp_path / "cloudstack" / "agent" / "cloud.crt"
+    certificate.parent.mkdir(parents=True)
+    certificate.touch()
+    machine = ask(shell=shell, etc=tmp_path)[1]
+    assert (machine.managed, machine.addresses or frozenset()) == (True, bare)
+    certify(certificate, "DNS:203.0.113.1,IP:203.0.113.1,IP:2001:db8::1,IP:203.0.113.2")
+    seen = ask(shell=shell, etc=tmp_path)[1].addresses or frozenset()
+    assert seen - bare == {"203.0.113.1", "203.0.113.2"}
+    listed = subprocess.run(["hostname", "-I"], capture_output=True, text=True).stdout.split()
+    assert bare <= set(listed)
+    assert bare >= {address for address in listed if ":" not in address}
+
+
+def certify(certificate: Path, names: str) -> None:
+    """Make a certificate that bears these names and addresses, as CloudStack's has them."""
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=kvm1"),
+            *("-keyout", f"{certificate}.key", "-out", certificate),
+            *("-addext", f"subjectAltName={names}"),
+        ],
+        capture_output=True,
+        check=True,
+    )
 
 
 @pytest.mark.parametrize("shell", SHELLS)
