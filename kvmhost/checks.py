@@ -68,6 +68,26 @@ def minor_differences(
             yield f"{cluster}: minor releases of {release} differ: {each}"
 
 
+def uplink_differences(settings: Mapping[str, Settings]) -> Iterator[str]:
+    """Yield a line for each cluster whose native bridges are on uplinks of different names.
+
+    CloudStack's modifyvlan.sh names a guest VLAN's bridge after the uplink, and a guest goes where
+    there is a bridge of that name (CloudStack issues 5717, 7613).
+    """
+    uplinks: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for name, host in settings.items():
+        names = ", ".join(uplink.name for uplink in host.network.uplinks)
+        if host.network.bridge_type == "native":
+            uplinks[host.preparation.cluster][names].append(name)
+    for cluster, hosts in uplinks.items():
+        if len(hosts) > 1:
+            each = "; ".join(f"{names} on {few(hosts[names])}" for names in sorted(hosts))
+            yield (
+                f"{cluster}: uplinks differ in their names, {each}: CloudStack names the bridges "
+                "of guests' VLANs after them, so guests cannot migrate from one to another"
+            )
+
+
 def _of_host(settings: Settings, machine: Machine | None) -> list[Finding]:
     if machine is None:
         return [Finding("answer", "unknown", "the host did not answer")]

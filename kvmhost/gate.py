@@ -56,6 +56,7 @@ def _refusal(run: State) -> str | None:
     for line in (
         *report(checks.NAMES, found),
         *checks.minor_differences(settings, machines),
+        *checks.uplink_differences(settings),
         *_not_compared(run, settings, machines),
         *_common_cpus(run, settings, machines, found),
     ):

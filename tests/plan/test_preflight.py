@@ -220,6 +220,17 @@ def test_minor_releases_of_a_cluster_may_differ(tmp_path: Path) -> None:
     assert "12 on @fake/kvm1; 12.1 on @fake/kvm2" in finished.output
 
 
+def test_uplinks_of_different_names_in_a_cluster_are_said_in_a_run(tmp_path: Path) -> None:
+    hosts = fakes(2) | {"@fake/kvm3": fake_host(3, uplink="enp1s0")}
+    answer(hosts, 3, MACHINE, machine(3, interfaces="lo enp1s0"))
+    finished = run(tmp_path, hosts, PREFLIGHT, "-y")
+    assert finished.status == 0, finished.output
+    assert (
+        "cluster_a: uplinks differ in their names, enp1s0 on @fake/kvm3; "
+        "eth0 on @fake/kvm1, @fake/kvm2: CloudStack names" in finished.output
+    )
+
+
 def test_the_json_of_a_run_stays_json(tmp_path: Path) -> None:
     finished = run(tmp_path, fakes(2), PREFLIGHT, "--dry", "--json")
     assert finished.status == 0
