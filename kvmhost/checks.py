@@ -212,18 +212,18 @@ def _rollback(settings: Settings, machine: Machine) -> Verdict:
 def _name(settings: Settings, machine: Machine) -> Verdict:
     """Judge the name: it is put right on a new host, but CloudStack's certificate bears it.
 
-    Case does not matter in names (RFC 4343).
+    Case does not matter in names (RFC 4343). A full name with another first
+    label is none of the host's: its /etc/hosts is wrong.
     """
     needed = settings.preparation.hostname
     if machine.hostname is None or machine.managed is None:
         return _untold("the host's answer is incomplete")
-    names = (needed.lower(), needed.lower().partition(".")[0])
-    if machine.managed and machine.hostname.lower() not in names:
-        return (
-            "fails",
-            f"CloudStack has added it as {machine.hostname}, so it cannot become {needed}: {ANEW}",
-        )
-    if (machine.qualified_name or "").lower() != needed.lower():
+    short = needed.partition(".")[0]
+    qualified = machine.qualified_name or ""
+    known = qualified if qualified.lower().startswith(f"{short.lower()}.") else machine.hostname
+    if machine.managed and known.lower() not in (needed.lower(), short.lower()):
+        return "fails", f"CloudStack has added it as {known}, so it cannot become {needed}: {ANEW}"
+    if qualified.lower() != needed.lower():
         found = machine.qualified_name or "nothing"
         return "mendable", f"hostname --fqdn returns {found}; {needed} will be set"
     return "holds", f"hostname --fqdn returns {needed}"

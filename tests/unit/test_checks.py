@@ -98,6 +98,12 @@ FAILING: dict[str, tuple[str, dict[str, Any], str]] = {
         {"managed": True, "hostname": "old", "qualified_name": "old.lab.example.org"},
         f"CloudStack has added it as old, so it cannot become kvm1.lab.example.org: {ANEW}",
     ),
+    "another domain than the one that CloudStack knows": (
+        "name",
+        {"managed": True, "qualified_name": "kvm1.old.example.org"},
+        "CloudStack has added it as kvm1.old.example.org, so it cannot become "
+        f"kvm1.lab.example.org: {ANEW}",
+    ),
     "an address that CloudStack does not know": (
         "address",
         {"managed": True, "addresses": frozenset(("192.168.42.77", "10.0.0.9"))},
@@ -194,8 +200,11 @@ def test_another_name_will_be_set(present: str | None) -> None:
 
 
 @pytest.mark.parametrize("kernel", ["kvm1", "kvm1.lab.example.org"])
-def test_a_broken_hosts_file_is_mended_on_a_host_that_cloudstack_knows(kernel: str) -> None:
-    machine = replace(FIT, managed=True, hostname=kernel, qualified_name=None)
+@pytest.mark.parametrize("qualified", [None, "kvm1", "localhost.localdomain"])
+def test_a_broken_hosts_file_is_mended_on_a_host_that_cloudstack_knows(
+    kernel: str, qualified: str | None
+) -> None:
+    machine = replace(FIT, managed=True, hostname=kernel, qualified_name=qualified)
     assert of_one(machine)["name"].outcome == "mendable"
 
 
