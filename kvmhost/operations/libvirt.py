@@ -34,11 +34,11 @@ def guest_cpu(model: str, features: tuple[str, ...], judged: bool) -> Commands:
 
     + model: the CPU's model, as `virsh cpu-models x86_64` shows it
     + features: the features that it has besides, or, after a minus, has not
-    + judged: whether this host's own CPU has to have all of it; else libvirt need only know it
+    + judged: whether this host has to run it; else it is enough that libvirt knows all names
     """
     said = host.get_fact(GuestCpu, model=model, features=features)
     if said is None:
-        if host.state.is_executing:  # before, libvirt may have yet to be installed
+        if judged and host.state.is_executing:  # before, libvirt may have yet to be installed
             yield from fail(f"libvirt does not say whether this host runs guest_cpu_model {model}")
     elif said != RUNS and (judged or said.startswith("Unknown")):
         cpu = " ".join((model, *features))

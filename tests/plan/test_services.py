@@ -118,6 +118,7 @@ LACK = "incompatible with host CPU: Host CPU does not provide required features:
         (f"error: the CPU is {LACK}", {"waived_checks": ["guest CPU"]}, None),
         ("error: Unknown CPU model Westmere", {"require_hvm": False}, "Unknown CPU model Westmere"),
         ("error: failed to connect to the hypervisor", {}, "libvirt does not say whether"),
+        ("error: no CPU model for virttype 'qemu'", {"require_hvm": False}, None),
     ],
 )
 def test_the_agent_is_told_a_cpu_that_its_host_runs(
