@@ -1,22 +1,5 @@
-"""Ubuntu 22.04: like ubuntu.py, but its libvirt has no modular daemons to look for."""
+"""Ubuntu 22.04, for hosts of the group ubuntu: what differs there, so this group comes after it."""
 
-distribution = "ubuntu"
 releases = ("22.04",)
-package_manager = "apt"
-network_backend = "netplan"
-firewall_backend = "ufw"
-
-libvirt_packages = (
-    "libvirt-clients",
-    "libvirt-daemon-system",
-    "qemu-system-x86",
-    "qemu-utils",
-    # cloudstack-setup-agent calls these
-    "cpu-checker",
-    "lsb-release",
-    "sudo",
-    "uuid-runtime",
-)
-# what libvirtd.service reads (CloudStack's guide, "On Ubuntu 22.04 or newer version")
-libvirtd_arguments_file = "/etc/default/libvirtd"
-libvirtd_arguments = {"LIBVIRTD_ARGS": '"--listen"'}
+# its libvirt has no modular daemons to look for
+libvirt_remote_mode = None

@@ -54,8 +54,8 @@ except _NoFleetError as _error:
 
 # pyinfra makes a group of every list here.
 debian = [(node.name, _data(node)) for node in _fleet.nodes if node.group == "debian"]
-ubuntu = [(node.name, _data(node)) for node in _fleet.nodes if node.group == "ubuntu"]
-ubuntu_2204 = [(node.name, _data(node)) for node in _fleet.nodes if node.group == "ubuntu_2204"]
+ubuntu = [(node.name, _data(node)) for node in _fleet.nodes if node.group.startswith("ubuntu")]
+ubuntu_2204 = [node.name for node in _fleet.nodes if node.group == "ubuntu_2204"]
 rhel = [(node.name, _data(node)) for node in _fleet.nodes if node.group == "rhel"]
 cluster_lab = [node.name for node in _fleet.nodes if node.cluster == "lab"]
 cluster_containers = [node.name for node in _fleet.nodes if node.cluster == "containers"]

@@ -1,7 +1,8 @@
 """An example to copy: four clusters, each of one distribution, as CloudStack asks.
 
 A host is in one distribution group, which says how, and in one cluster group, which says what;
-both have a file in group_data/. What is particular to one host stands beside its name here.
+both have a file in group_data/. A release that differs has a group after its distribution's, since
+a later group wins. What is particular to one host stands beside its name here.
 
     pyinfra inventories/prod.py deploy.py --dry --diff --limit cluster_a
 """
@@ -34,7 +35,7 @@ cluster_d = [
     ("kvm2.dc4.example.org", {"management_address": "10.40.100.12/24"}),
 ]
 
-ubuntu = [name for name, _ in cluster_a]
+ubuntu = [name for name, _ in cluster_a + cluster_c]
 debian = [name for name, _ in cluster_b]
 ubuntu_2204 = [name for name, _ in cluster_c]
 rhel = [name for name, _ in cluster_d]

@@ -13,7 +13,7 @@ from pyinfra.api.connectors import get_execution_connectors
 from kvmhost import preview
 from kvmhost.findings import few
 from kvmhost.inventory import PYINFRA_KEYS
-from kvmhost.settings import Settings, SettingsError, cluster_of, load
+from kvmhost.settings import Settings, SettingsError, load
 
 _KEYS = PYINFRA_KEYS.union(
     *(each.data_meta for each in get_execution_connectors().values())  # type: ignore[no-untyped-call]
@@ -35,8 +35,7 @@ def main() -> int:
             case "check":
                 print(f"{len(data)} hosts: all settings can be used.")
             case "network":
-                clusters = {name: cluster_of(data[name]) or "" for name in chosen}
-                print(preview.pictures(chosen, clusters), end="")
+                print(preview.pictures(chosen), end="")
             case "files":
                 print(preview.files(chosen), end="")
             case "switch":

@@ -6,10 +6,18 @@ System", steps 2 and 3.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
+from typing import get_args
 
+from kvmhost.facts.cloudstack import ANEW
 from kvmhost.facts.machine import Machine
 from kvmhost.findings import Finding, Outcome, few
+from kvmhost.guest_cpu import RUNS
 from kvmhost.settings import Settings
+from kvmhost.values import CheckName
+
+NAMES: tuple[CheckName, ...] = get_args(CheckName)
+"""The names of all checks, in the order in which a person reads them."""
 
 Verdict = tuple[Outcome, str]
 
@@ -30,7 +38,16 @@ def findings(
     for members in clusters.values():
         for name, finding in _of_cluster(settings, members):
             found[name].append(finding)
-    return found
+    return {
+        name: [_unless_waived(finding, settings[name]) for finding in each]
+        for name, each in found.items()
+    }
+
+
+def _unless_waived(finding: Finding, settings: Settings) -> Finding:
+    if finding.check not in settings.preparation.waived_checks:
+        return finding
+    return replace(finding, outcome="waived", detail=f"waived_checks names it: {finding.detail}")
 
 
 def minor_differences(
@@ -49,6 +66,26 @@ def minor_differences(
         if len(names) > 1:
             each = "; ".join(f"{minor} on {few(names[minor])}" for minor in sorted(names))
             yield f"{cluster}: minor releases of {release} differ: {each}"
+
+
+def uplink_differences(settings: Mapping[str, Settings]) -> Iterator[str]:
+    """Yield a line for each cluster whose native bridges are on uplinks of different names.
+
+    CloudStack's modifyvlan.sh names a guest VLAN's bridge after the uplink, and a guest goes where
+    there is a bridge of that name (CloudStack issues 5717, 7613).
+    """
+    uplinks: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for name, host in settings.items():
+        names = ", ".join(uplink.name for uplink in host.network.uplinks)
+        if host.network.bridge_type == "native":
+            uplinks[host.preparation.cluster][names].append(name)
+    for cluster, hosts in uplinks.items():
+        if len(hosts) > 1:
+            each = "; ".join(f"{names} on {few(hosts[names])}" for names in sorted(hosts))
+            yield (
+                f"{cluster}: uplinks differ in their names, {each}: CloudStack names the bridges "
+                "of guests' VLANs after them, so guests cannot migrate from one to another"
+            )
 
 
 def _of_host(settings: Settings, machine: Machine | None) -> list[Finding]:
@@ -129,6 +166,23 @@ def _virtualization(settings: Settings, machine: Machine) -> Verdict:
     return "holds", "the CPU has vmx or svm, and there is /dev/kvm"
 
 
+def _guest_cpu(settings: Settings, machine: Machine) -> Verdict:
+    """Judge the guests' CPU where the settings name it, as far as libvirt is there to do so.
+
+    The names of flags in /proc/cpuinfo are not libvirt's, and KVM has some that the CPU has not.
+    """
+    if settings.agent.guest_cpu_model is None:
+        return "holds", "the settings name no CPU model for guests"
+    cpu = " ".join((settings.agent.guest_cpu_model, *settings.agent.guest_cpu_features))
+    if not settings.preparation.require_hvm:
+        return "waived", f"require_hvm is False: whether {cpu} is run is left to the emulator"
+    if machine.guest_cpu is None:
+        return "later", f"no libvirt says yet whether it runs {cpu}"
+    if machine.guest_cpu != RUNS:
+        return "fails", f"libvirt says of the guests' CPU, {cpu}: {machine.guest_cpu}"
+    return "holds", f"it runs {cpu}"
+
+
 def _nic(settings: Settings, machine: Machine) -> Verdict:
     nics = (*settings.network.nics, *settings.network.kept)
     if machine.interfaces is None:
@@ -158,21 +212,32 @@ def _rollback(settings: Settings, machine: Machine) -> Verdict:
 def _name(settings: Settings, machine: Machine) -> Verdict:
     """Judge the name: it is put right on a new host, but CloudStack's certificate bears it.
 
-    Case does not matter in names (RFC 4343).
+    Case does not matter in names (RFC 4343). A full name with another first
+    label is none of the host's: its /etc/hosts is wrong.
     """
     needed = settings.preparation.hostname
     if machine.hostname is None or machine.managed is None:
         return _untold("the host's answer is incomplete")
-    names = (needed.lower(), needed.lower().partition(".")[0])
-    if machine.managed and machine.hostname.lower() not in names:
-        return (
-            "fails",
-            f"CloudStack has added it as {machine.hostname}, so it cannot become {needed}",
-        )
-    if (machine.qualified_name or "").lower() != needed.lower():
+    short = needed.partition(".")[0]
+    qualified = machine.qualified_name or ""
+    known = qualified if qualified.lower().startswith(f"{short.lower()}.") else machine.hostname
+    if machine.managed and known.lower() not in (needed.lower(), short.lower()):
+        return "fails", f"CloudStack has added it as {known}, so it cannot become {needed}: {ANEW}"
+    if qualified.lower() != needed.lower():
         found = machine.qualified_name or "nothing"
         return "mendable", f"hostname --fqdn returns {found}; {needed} will be set"
     return "holds", f"hostname --fqdn returns {needed}"
+
+
+def _address(settings: Settings, machine: Machine) -> Verdict:
+    """Judge the address: CloudStack's certificate and its database bear that of an added host."""
+    needed = str(settings.network.address.ip)
+    if machine.managed is None or (machine.managed and machine.addresses is None):
+        return _untold("the host's answer is incomplete")
+    if machine.managed and machine.addresses and needed not in machine.addresses:
+        known = ", ".join(sorted(machine.addresses))
+        return "fails", f"CloudStack has added it with {known}, so it cannot get {needed}: {ANEW}"
+    return "holds", f"it has {needed}, or may get it"
 
 
 def _outbound(settings: Settings, machine: Machine) -> Verdict:
@@ -200,21 +265,21 @@ def _guests(settings: Settings, machine: Machine) -> Verdict:
     return "holds", "CloudStack manages the host" if machine.managed else "no guest runs"
 
 
-_CHECKS: dict[str, Callable[[Settings, Machine], Verdict]] = {
+_CHECKS: dict[CheckName, Callable[[Settings, Machine], Verdict]] = {
     "root": _root,
     "distribution": _distribution,
     "release": _release,
     "x86-64": _architecture,
     "memory": _memory,
     "HVM": _virtualization,
+    "guest CPU": _guest_cpu,
     "NIC": _nic,
     "rollback": _rollback,
     "name": _name,
+    "address": _address,
     "outbound": _outbound,
     "guests": _guests,
 }
-NAMES = (*_CHECKS, "cluster")
-"""The names of all checks, in the order in which a person reads them."""
 
 
 def _untold(reason: str) -> Verdict:
@@ -224,31 +289,33 @@ def _untold(reason: str) -> Verdict:
 def _of_cluster(
     settings: Mapping[str, Settings], machines: Mapping[str, Machine]
 ) -> Iterator[tuple[str, Finding]]:
-    """Yield a finding for each machine of a cluster: whether it is like most of them.
+    """Yield a finding for each trait of each machine of a cluster: whether most of them have it.
 
     Hosts of a cluster must have the same release, as their group counts releases, and CPUs of the
-    same type, count and feature flags: guests migrate between them.
+    same type, count and feature flags: guests migrate between them. CPUs may differ where guests
+    see the model that the settings name.
     """
-    differences: dict[str, list[str]] = {name: [] for name in machines}
-    untold: dict[str, list[str]] = {name: [] for name in machines}
-    for trait, value_of in _TRAITS.items():
-        values = {name: value_of(settings[name], machine) for name, machine in machines.items()}
+    free = {name for name in machines if settings[name].agent.guest_cpu_model}
+    for check, (trait, value_of) in _TRAITS.items():
+        if check != "cluster":
+            for name in free:
+                yield name, Finding(check, "holds", "guests see a model of the settings' instead")
+        values = {
+            name: value_of(settings[name], machine)
+            for name, machine in machines.items()
+            if check == "cluster" or name not in free
+        }
         typical = _typical(values)
         for name, value in values.items():
-            if value is None:
-                untold[name].append(trait)
-            elif value != values[typical]:
-                differences[name].append(_difference(trait, value, values[typical], typical))
-    for name in machines:
-        yield name, Finding("cluster", *_likeness(differences[name], untold[name]))
+            yield name, Finding(check, *_likeness(trait, value, values[typical], typical))
 
 
-def _likeness(differences: list[str], untold: list[str]) -> Verdict:
-    if differences:
-        return "fails", "; ".join(differences)
-    if untold:
-        return _untold(f"the host does not show its {untold[0]}")
-    return "holds", "it is like the others of its cluster in this run"
+def _likeness(trait: str, value: object, typical: object, owner: str) -> Verdict:
+    if value is None:
+        return _untold(f"the host does not show its {trait}")
+    if value != typical:
+        return "fails", _difference(trait, value, typical, owner)
+    return "holds", f"its {trait} is that of its cluster in this run"
 
 
 def _system(settings: Settings, machine: Machine) -> str | None:
@@ -257,18 +324,21 @@ def _system(settings: Settings, machine: Machine) -> str | None:
     return f"{machine.distribution} {_supported(settings, machine) or machine.release}"
 
 
-_TRAITS: dict[str, Callable[[Settings, Machine], object]] = {
-    "release": _system,
-    "CPU model": lambda _, machine: machine.cpu_model,
-    "CPU count": lambda _, machine: machine.cpu_count,
-    "CPU flags": lambda _, machine: machine.cpu_flags,
+_TRAITS: dict[CheckName, tuple[str, Callable[[Settings, Machine], object]]] = {
+    "cluster": ("release", _system),
+    "CPU model": ("CPU model", lambda _, machine: machine.cpu_model),
+    "CPU count": ("CPU count", lambda _, machine: machine.cpu_count),
+    "CPU flags": ("CPU flags", lambda _, machine: machine.cpu_flags),
 }
 
 
 def _typical(values: Mapping[str, object]) -> str:
-    """Return the name of the first host with the most common value; unknown ones count last."""
+    """Return the name of the first host with the most common value; unknown ones count last.
+
+    It is "" of no hosts.
+    """
     counted = Counter(value for value in values.values() if value is not None)
-    return max(values, key=lambda name: counted[values[name]])
+    return max(values, key=lambda name: counted[values[name]], default="")
 
 
 def _difference(trait: str, value: object, other: object, owner: str) -> str:

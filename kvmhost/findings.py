@@ -7,13 +7,15 @@ from typing import Literal
 
 from kvmhost import table
 
-Outcome = Literal["holds", "waived", "mendable", "fails", "unknown"]
-"""It is so; a setting waives it; preflight itself mends it; it is not so; it could not be told."""
+Outcome = Literal["holds", "waived", "mendable", "later", "fails", "unknown"]
+"""It is so; a setting waives it; preflight itself mends it; what tells it is yet to be installed;
+it is not so; it could not be told."""
 
 _MARKS: dict[Outcome, str] = {
     "holds": "ok",
     "waived": "waived",
     "mendable": "mend",
+    "later": "later",
     "fails": "FAILS",
     "unknown": "?",
 }
@@ -32,7 +34,7 @@ class Finding:
     @property
     def passes(self) -> bool:
         """Whether the host may be changed, as far as this check goes."""
-        return self.outcome in ("holds", "waived", "mendable")
+        return self.outcome in ("holds", "waived", "mendable", "later")
 
 
 Findings = Mapping[str, Sequence[Finding]]
@@ -87,6 +89,8 @@ def _legend(shown: Iterable[Sequence[Finding]]) -> Iterator[str]:
     outcomes = {finding.outcome for each in shown for finding in each}
     if "mendable" in outcomes:
         yield "mend: preflight itself sets it right"
+    if "later" in outcomes:
+        yield "later: told once libvirt is there to be asked, before the agent is set up"
     if "waived" in outcomes:
         yield "waived: a setting does without it"
 

@@ -1,9 +1,10 @@
 """What the settings mean, before there is a host: a picture, the files, the switch's ports."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from textwrap import fill
 
+from kvmhost.checks import uplink_differences
 from kvmhost.network.backends import BACKENDS
 from kvmhost.network.interfaces import Interface
 from kvmhost.network.model import Network, Uplink
@@ -11,35 +12,21 @@ from kvmhost.settings import Settings
 from kvmhost.table import render
 
 
-def pictures(settings: Mapping[str, Settings], clusters: Mapping[str, str]) -> str:
+def pictures(settings: Mapping[str, Settings]) -> str:
     """Draw the network of each cluster, once for all of its hosts that are alike.
 
-    settings: each host's, by its name; clusters: the cluster of each, by the host's name.
+    settings: each host's, by its name.
     """
     alike: dict[tuple[str, str], list[str]] = {}
     for host, each in settings.items():
-        alike.setdefault((clusters[host], picture(each.network)), []).append(host)
+        key = (each.preparation.cluster, picture(each.network))
+        alike.setdefault(key, []).append(host)
     drawn = [
         f"{cluster}\n{_addresses({host: settings[host].network for host in hosts})}\n{drawing}"
         for (cluster, drawing), hosts in alike.items()
     ]
-    uplinks: dict[str, set[str]] = {}
-    for host, each in settings.items():
-        names = ", ".join(uplink.name for uplink in each.network.uplinks)
-        uplinks.setdefault(clusters[host], set()).add(names)
-    drawn += [
-        f"{fill(_differing(cluster, names), 100)}\n"
-        for cluster, names in uplinks.items()
-        if len(names) > 1
-    ]
+    drawn += [f"{fill(line, 100)}\n" for line in uplink_differences(settings)]
     return "\n".join(drawn)
-
-
-def _differing(cluster: str, uplinks: Iterable[str]) -> str:
-    return (
-        f"The hosts of {cluster} have uplinks of different names, {'; '.join(sorted(uplinks))}: a "
-        "bridge that CloudStack names after one is not on the others, where its guests may go."
-    )
 
 
 def _addresses(networks: Mapping[str, Network]) -> str:

@@ -37,6 +37,7 @@ from kvmhost.values import (
     AbsolutePath,
     Addresses,
     Carried,
+    CheckName,
     Distributions,
     HostName,
     Package,
@@ -117,6 +118,11 @@ class Preparation(Concern):
     outbound_host: HostName | None = Field(
         default="www.cloudstack.org",
         description="a name that the host must resolve and reach; None: not checked",
+    )
+    waived_checks: tuple[CheckName, ...] = Field(
+        default=(),
+        description="checks that need not hold, by the names that the table of each run has; "
+        "'cluster': the same release on all of its hosts",
     )
     apply_updates: StrictBool = Field(
         default=False,

@@ -166,3 +166,23 @@ Distributions = Annotated[
     tuple[Distribution, ...], BeforeValidator(_one_or_more), Field(min_length=1)
 ]
 TimeProgram = Literal["chrony", "openntpd", "ntp"]
+CheckName = Literal[
+    "root",
+    "distribution",
+    "release",
+    "x86-64",
+    "memory",
+    "HVM",
+    "guest CPU",
+    "NIC",
+    "rollback",
+    "name",
+    "address",
+    "outbound",
+    "guests",
+    "cluster",
+    "CPU model",
+    "CPU count",
+    "CPU flags",
+]
+"""What is checked before anything is changed, in the order in which a person reads it."""

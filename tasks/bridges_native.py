@@ -46,6 +46,7 @@ def bridges_native() -> None:
         backend=backend,
         timeout=settings.guard.network_confirm_timeout,
         with_guests=settings.guard.network_change_with_guests,
+        renumber_added="address" in settings.preparation.waived_checks,
     )
     cloudinit.network_disabled(
         name="Have cloud-init leave the network alone",

@@ -40,9 +40,12 @@ def cloudstack_agent() -> None:
         platform=settings.platform,
     )
     if settings.agent.guest_cpu_model:
-        libvirt.known_cpu_model(
-            name="Check that libvirt knows the guests' CPU model",
+        libvirt.guest_cpu(
+            name="Check that this host runs the guests' CPU",
             model=settings.agent.guest_cpu_model,
+            features=settings.agent.guest_cpu_features,
+            judged=settings.preparation.require_hvm
+            and "guest CPU" not in settings.preparation.waived_checks,
         )
     properties = files.keys(
         name="Set the agent's properties",

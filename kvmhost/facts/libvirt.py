@@ -2,9 +2,12 @@
 
 import re
 from dataclasses import dataclass
+from shlex import quote
 
 from pyinfra.api import FactBase
 from typing_extensions import override
+
+from kvmhost.guest_cpu import VIRSH, as_settings, comparison, described, host_model, verdict
 
 
 @dataclass(frozen=True)
@@ -57,18 +60,52 @@ class Guests(FactBase[tuple[str, ...] | None]):
         return tuple(line.removeprefix("guest ") for line in output[:-1])
 
 
-class CpuModels(FactBase[frozenset[str]]):
-    """The CPU models that this host's libvirt knows; empty when libvirt does not answer."""
+class GuestCpu(FactBase[str | None]):
+    """What libvirt says of a CPU for guests (see `verdict`); None when it does not judge it.
+
+    + model: the CPU's model, as `virsh cpu-models x86_64` shows it
+    + features: the features that it has besides, or, after a minus, has not
+    """
+
+    @override
+    def command(self, model: str, features: tuple[str, ...]) -> str:
+        return f"{comparison(described(model, features), seconds=300)}; true"
+
+    @override
+    def process(self, output: list[str]) -> str | None:
+        return verdict(" ".join(output))
+
+
+class HostCpu(FactBase[str | None]):
+    """The best CPU that a host has for guests (see `host_model`); None without libvirt."""
 
     @override
     def command(self) -> str:
-        return "virsh --quiet --connect qemu:///system cpu-models x86_64 2>/dev/null || true"
+        return f"{VIRSH.format(seconds=20)} domcapabilities 2>/dev/null; true"
 
     @override
-    def process(self, output: list[str]) -> frozenset[str]:
-        return frozenset(line.strip() for line in output if line.strip())
+    def process(self, output: list[str]) -> str | None:
+        return host_model("\n".join(output))
+
+
+class CommonCpu(FactBase[tuple[str, ...]]):
+    """The settings of a CPU that several hosts can give to guests, or libvirt's reason for none.
+
+    libvirt before 4.4 computes none.
+
+    + cpus: the best CPU of each host, in libvirt's XML
+    """
+
+    @override
+    def command(self, cpus: tuple[str, ...]) -> str:
+        baseline = "hypervisor-cpu-baseline --migratable /dev/stdin"
+        return f"echo {quote(''.join(cpus))} | {VIRSH.format(seconds=20)} {baseline} 2>&1; true"
+
+    @override
+    def process(self, output: list[str]) -> tuple[str, ...]:
+        return as_settings("\n".join(output)) or tuple(filter(None, output))
 
     @override
     @staticmethod
-    def default() -> frozenset[str]:
-        return frozenset()
+    def default() -> tuple[str, ...]:
+        return ()

@@ -7,6 +7,9 @@ from shlex import quote
 from pyinfra.api import FactBase
 from typing_extensions import override
 
+from kvmhost.facts.cloudstack import CERTIFICATE, CERTIFIED_COMMAND
+from kvmhost.guest_cpu import comparison, verdict
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -15,9 +18,11 @@ class Machine:
     `distribution`, `release` and `system` are ID, VERSION_ID and PRETTY_NAME of os-release(5), or
     what /etc/redhat-release says in their place: EL has os-release since its release 7 only.
     `root` says whether commands run as that user. `memory` is in MiB, as the kernel reports it, and
-    with what it keeps for kdump. `cpu_flags` are those of the first CPU.
+    with what it keeps for kdump. `cpu_flags` are those of the first CPU. `guest_cpu` is libvirt's
+    verdict on the asked CPU (see `kvmhost.guest_cpu.verdict`).
     `interfaces` are the names of all network interfaces. `hostname` is the kernel's,
-    `qualified_name` what `hostname --fqdn` returns. `outbound` says how far the asked name got:
+    `qualified_name` what `hostname --fqdn` returns. `addresses` are its IPv4 addresses, and those
+    that CloudStack knows it by. `outbound` says how far the asked name got:
     "reached", "unresolved", "unanswered", or "untried" when there is no program to try with.
     `systemd` says whether that runs the host (sd_booted(3)).
     `guests` are the running QEMU guests; `managed` says whether CloudStack has added the host.
@@ -33,9 +38,11 @@ class Machine:
     cpu_count: int | None = None
     cpu_flags: frozenset[str] | None = None
     kvm: bool | None = None
+    guest_cpu: str | None = None
     interfaces: frozenset[str] | None = None
     hostname: str | None = None
     qualified_name: str | None = None
+    addresses: frozenset[str] | None = None
     outbound: str | None = None
     systemd: bool | None = None
     guests: frozenset[str] | None = None
@@ -74,6 +81,11 @@ value cpu_flags "$(cpu flags)"
 value interfaces "$(cd /sys/class/net && for name in */; do printf '%s ' "${name%/}"; done)"
 value hostname "$(uname -n)"
 value qualified_name "$(timeout 6 hostname --fqdn)"
+addresses() {
+    ip -o -4 address show scope global | sed -n 's/.* inet \([0-9.]*\).*/\1/p'
+    CERTIFIED
+}
+value addresses "$(addresses | tr '\n' ' ')"
 
 guest_name() {
     case $1 in
@@ -92,7 +104,7 @@ guests() {
     done
 }
 [ -r /proc/1/status ] && command -v tr >/dev/null && value guests "$(guests | tr '\n' ' ')"
-[ -e /etc/cloudstack/agent/cloud.crt ] && value managed yes || value managed no
+[ -e CERTIFICATE ] && value managed yes || value managed no
 [ -d /run/systemd/system ] && value systemd yes || value systemd no
 
 connects() { timeout 2 bash -c ': </dev/tcp/$0/$1' "$1" "$2"; }
@@ -107,24 +119,28 @@ answers() {
     fi
 }
 OUTBOUND
+GUEST_CPU
+command -v guest_cpu >/dev/null && value guest_cpu "$(guest_cpu | tr '\n' ' ')"
 exit 0
-"""
+""".replace("CERTIFIED", CERTIFIED_COMMAND).replace("CERTIFICATE", CERTIFICATE)
 
 
 class Traits(FactBase[Machine | None]):
     """What a machine is; None when the host did not answer.
 
-    One command, for any user and any POSIX shell; it takes less than 25 seconds even where no
+    One command, for any user and any POSIX shell; it takes less than 45 seconds even where no
     name is resolved and nothing answers. Guests are read from the processes, so that they are
     seen whether or not libvirt runs.
 
     + outbound_host: a name or an address that should be reached; None: not tried
+    + guest_cpu: a CPU for guests that libvirt should judge, in its XML; None: not asked
     """
 
     @override
-    def command(self, outbound_host: str | None) -> str:
+    def command(self, outbound_host: str | None, guest_cpu: str | None) -> str:
         outbound = f'value outbound "$(answers {quote(outbound_host)})"' if outbound_host else ""
-        return _SCRIPT.replace("OUTBOUND", outbound)
+        judged = f"guest_cpu() {{ {comparison(guest_cpu, seconds=20)}; }}" if guest_cpu else ""
+        return _SCRIPT.replace("OUTBOUND", outbound).replace("GUEST_CPU", judged)
 
     @override
     def process(self, output: list[str]) -> Machine:
@@ -141,9 +157,11 @@ class Traits(FactBase[Machine | None]):
             cpu_count=_number(said.get("cpu_count")),
             cpu_flags=_words(said.get("cpu_flags")),
             kvm=_truth(said.get("kvm")),
+            guest_cpu=verdict(said.get("guest_cpu", "")),
             interfaces=_words(said.get("interfaces")),
             hostname=said.get("hostname"),
             qualified_name=said.get("qualified_name"),
+            addresses=_words(said.get("addresses")),
             outbound=said.get("outbound"),
             systemd=_truth(said.get("systemd")),
             guests=frozenset(lines["guests"].split()) if "guests" in lines else None,

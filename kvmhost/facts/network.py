@@ -8,6 +8,7 @@ from typing import Any
 from pyinfra.api import FactBase
 from typing_extensions import override
 
+from kvmhost.facts.cloudstack import CERTIFICATE, CERTIFIED_COMMAND
 from kvmhost.facts.files import decoded
 from kvmhost.facts.libvirt import GUESTS_COMMAND
 from kvmhost.network.change import GUARD, Present
@@ -41,6 +42,7 @@ class Network(FactBase[Present | None]):
                 'if [ -e "$file" ]; then grep -E "^(nameserver|search|domain)[[:space:]]" "$file" '
                 '| sed "s/^/resolver /"; break; fi; done',
                 f"if [ -e {GUARD}/armed ]; then echo unconfirmed; fi",
+                f"if [ -f {CERTIFICATE} ]; then echo added $({CERTIFIED_COMMAND}); fi",
                 f"{GUESTS_COMMAND}; true",
             ]
         )
@@ -52,6 +54,7 @@ class Network(FactBase[Present | None]):
         switch: str | None = None
         guests: list[str] = []
         unconfirmed = False
+        added: tuple[str, ...] | None = None
         resolvers: list[list[str]] = []
         for line in output:
             what, _, text = line.partition(" ")
@@ -64,6 +67,8 @@ class Network(FactBase[Present | None]):
                 guests.append(text)
             elif what == "unconfirmed":
                 unconfirmed = True
+            elif what == "added":
+                added = tuple(text.split())
             elif what == "resolver":
                 resolvers.append(text.split())
             elif what in _JSON and text:
@@ -78,6 +83,7 @@ class Network(FactBase[Present | None]):
             switch=switch,
             guests=tuple(guests),
             unconfirmed=unconfirmed,
+            added=added,
             resolvers=Resolvers(
                 servers=tuple(
                     address

@@ -20,7 +20,8 @@ class Present:
     `addresses`, `routes` and `routes6` are iproute2's JSON (see `kvmhost.network.observed`),
     `switch` is Open vSwitch's (see `kvmhost.network.ovs`), None while it does not run. `guests`
     are the names of the running guests, `resolvers` what names are resolved with. `unconfirmed`
-    says that an earlier change stands behind it, which the host may still undo.
+    says that an earlier change stands behind it, which the host may still undo. `added` are the
+    addresses that its certificate bears, None until CloudStack has added the host.
     """
 
     files: Mapping[str, str] = field(default_factory=dict)
@@ -31,6 +32,7 @@ class Present:
     guests: tuple[str, ...] = ()
     resolvers: Resolvers = field(default_factory=Resolvers)
     unconfirmed: bool = False
+    added: tuple[str, ...] | None = None
 
     @cached_property
     def devices(self) -> Devices:

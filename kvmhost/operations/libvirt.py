@@ -1,10 +1,9 @@
 """What libvirt on a host must be able to do."""
 
-from difflib import get_close_matches
-
 from pyinfra import host
 
-from kvmhost.facts.libvirt import CpuModels, Versions
+from kvmhost.facts.libvirt import GuestCpu, Versions
+from kvmhost.guest_cpu import RUNS
 from kvmhost.operations.commands import Commands, fail, operation, unknown
 
 
@@ -29,16 +28,21 @@ def minimum_versions(libvirt: str, qemu: str) -> Commands:
 
 
 @operation()
-def known_cpu_model(model: str) -> Commands:
+def guest_cpu(model: str, features: tuple[str, ...], judged: bool) -> Commands:
     """
-    Refuse a CPU model that this host's libvirt does not know: guests would get a bare CPU.
+    Refuse a host that cannot run the guests' CPU: guests would not start, or get a bare CPU.
 
-    + model: the name, as `virsh cpu-models x86_64` shows it
+    + model: the CPU's model, as `virsh cpu-models x86_64` shows it
+    + features: the features that it has besides, or, after a minus, has not
+    + judged: whether this host has to run it; else it is enough that libvirt knows all names
     """
-    models = host.get_fact(CpuModels)
-    if models and model not in models:
-        near = ", ".join(get_close_matches(model, models)) or ", ".join(sorted(models))
-        yield from fail(f"guest_cpu_model {model} is unknown to this host's libvirt; near: {near}")
+    said = host.get_fact(GuestCpu, model=model, features=features)
+    if said is None:
+        if judged and host.state.is_executing:  # before, libvirt may have yet to be installed
+            yield from fail(f"libvirt does not say whether this host runs guest_cpu_model {model}")
+    elif said != RUNS and (judged or said.startswith("Unknown")):
+        cpu = " ".join((model, *features))
+        yield from fail(f"libvirt says of the guests' CPU, {cpu}: {said}")
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS
 from pyinfra.api.exceptions import ConnectError
 
 from kvmhost import ssh
+from kvmhost.facts.cloudstack import ANEW
 from kvmhost.facts.network import Network as PresentNetwork
 from kvmhost.masking import masked_reason
 from kvmhost.network.backends import BACKENDS
@@ -51,7 +52,9 @@ Stage = Literal["applied", "confirmed", "over"]
 
 
 @operation()
-def configured(network: Network, backend: str, timeout: int, with_guests: bool) -> Commands:
+def configured(
+    network: Network, backend: str, timeout: int, with_guests: bool, renumber_added: bool
+) -> Commands:
     """
     Have the network as it is modelled, in its files and in the kernel; nothing is touched if so,
     unless that is an earlier change's doing which the host may still undo: then it fails.
@@ -64,6 +67,7 @@ def configured(network: Network, backend: str, timeout: int, with_guests: bool) 
     + backend: what configures the network: ifupdown, netplan, networkmanager, ifcfg
     + timeout: seconds after which an unconfirmed change is undone
     + with_guests: whether a host with running guests may be changed
+    + renumber_added: whether a host that CloudStack has added may get another address
     """
     rendering = BACKENDS[backend]
     present = host.get_fact(PresentNetwork, paths=rendering.paths)
@@ -83,15 +87,23 @@ def configured(network: Network, backend: str, timeout: int, with_guests: bool) 
         guests = ", ".join(present.guests)
         yield from fail(f"guests run here: {guests}; network_change_with_guests would allow it")
         return
+    before = frozenset(
+        entry["local"] for link in present.addresses for entry in link.get("addr_info", ())
+    )
+    address = str(network.address.ip)
+    if (
+        present.added is not None
+        and address not in (*before, *present.added)
+        and not renumber_added
+    ):
+        yield from fail(f"CloudStack has added this host, so it cannot get {address}: {ANEW}")
+        return
     for file in change.files:
         log_difference(file.path, present.files.get(file.path), file.content)
     for path in change.removed:
         log_difference(path, present.files[path], "")
     token = secrets.token_hex(16)
     yield StringCommand(START, _stdin=package(change, token, timeout))
-    before = frozenset(
-        entry["local"] for link in present.addresses for entry in link.get("addr_info", ())
-    )
     pending = Pending(network, backend, token, timeout, before)
     yield FunctionCommand(_confirm, (pending,), {})
 

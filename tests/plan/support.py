@@ -70,6 +70,7 @@ def machine(number: int = 1, **changes: str) -> list[str]:
         "interfaces": "eth0 lo",
         "hostname": name.partition(".")[0],
         "qualified_name": name,
+        "addresses": ADDRESS.format(number=number),
         "outbound": "reached",
         "systemd": "yes",
         "guests": "",

@@ -1,5 +1,6 @@
 """Services in whole runs: up and staying up, else their host fails, with the reason."""
 
+import re
 from base64 import b64encode
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,35 @@ def test_the_agent_has_to_stay_up_once_cloudstack_has_added_the_host(
     finished = pyinfra(inventory(tmp_path, hosts), agent, "--json", "--debug", "-y", timeout=60)
     assert finished.status == 0
     assert ("systemctl start cloudstack-agent.service" in finished.output) is started
+
+
+CPU = "Starting operation: CloudStack agent | Check that this host runs the guests' CPU"
+LACK = "incompatible with host CPU: Host CPU does not provide required features: avx"
+
+
+@pytest.mark.parametrize(
+    ("said", "changes", "refused"),
+    [
+        ("Host CPU is a superset of CPU described in /dev/stdin", {}, None),
+        (f"error: the CPU is {LACK}", {}, f"of the guests'.* CPU, Westmere avx: {LACK}"),
+        (f"error: the CPU is {LACK}", {"require_hvm": False}, None),
+        (f"error: the CPU is {LACK}", {"waived_checks": ["guest CPU"]}, None),
+        ("error: Unknown CPU model Westmere", {"require_hvm": False}, "Unknown CPU model Westmere"),
+        ("error: failed to connect to the hypervisor", {}, "libvirt does not say whether"),
+        ("error: no CPU model for virttype 'qemu'", {"require_hvm": False}, None),
+    ],
+)
+def test_the_agent_is_told_a_cpu_that_its_host_runs(
+    said: str, changes: dict[str, Any], refused: str | None, tmp_path: Path
+) -> None:
+    cpu = {"guest_cpu_mode": "custom", "guest_cpu_model": "Westmere", "guest_cpu_features": ["avx"]}
+    responses = {"cloud.crt": "bare", "cpu-compare": said}
+    hosts = {"@fake/kvm1": fake_host(fake_responses=responses, **cpu, **changes)}
+    agent = "tasks.cloudstack_agent.cloudstack_agent"
+    finished = pyinfra(inventory(tmp_path, hosts), agent, "--debug", "-y", timeout=60)
+    of_the_cpu = finished.output.split(CPU)[1].split("--> Starting operation")[0]
+    refusal = re.search(r"simulating command on @fake/kvm1: echo (.*) >&2; exit 1\n", of_the_cpu)
+    assert re.search(refused, refusal[1]) if refusal and refused else refusal is refused
 
 
 LIBVIRT = "tasks.libvirt.libvirt"

@@ -55,12 +55,17 @@ def test_an_address_of_a_host_outside_the_run_is_taken(tmp_path: Path) -> None:
 def test_the_example_for_production_can_be_used_once_its_keys_are_known() -> None:
     listing = pyinfra("inventories/prod.py", "debug-inventory", "--json")
     assert listing.status == 0, listing.output
-    names = [host["name"] for host in json.loads(listing.stdout)]
+    hosts = json.loads(listing.stdout)
+    names = [each["name"] for each in hosts]
     assert {name.split(".")[1] for name in names} == {"dc1", "dc2", "dc3", "dc4"}
     with pytest.raises(subprocess.CalledProcessError) as refused:
         offline(listing.stdout)
     assert refused.value.stderr.startswith("3 settings cannot be used; ")
     assert refused.value.stderr.count("curl -L ") == 3
+    modes = {each["name"]: each["data"].get("libvirt_remote_mode") for each in hosts}
+    releases = {each["name"]: each["data"]["releases"] for each in hosts}
+    assert (modes["kvm1.dc1.example.org"], modes["kvm1.dc3.example.org"]) == ("legacy", None)
+    assert releases["kvm1.dc3.example.org"] == ["22.04"]
     pinned = listing.stdout.replace("0" * 64, "1" * 64)
     assert offline(pinned) == f"{len(names)} hosts: all settings can be used.\n"
     assert offline(listing.stdout, "network").count("switch: ") == 6

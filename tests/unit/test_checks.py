@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from kvmhost import checks
+from kvmhost.facts.cloudstack import ANEW
 from kvmhost.facts.machine import Machine, Traits
 from kvmhost.findings import Finding
 from kvmhost.settings import Settings, load
@@ -25,14 +26,17 @@ def of_one(machine: Machine | None, **changes: Any) -> dict[str, Finding]:
     return {finding.check: finding for finding in found}
 
 
-def of_cluster(*machines: Machine | None) -> list[Finding]:
-    """Return what is found on each machine of one cluster, as far as the cluster goes."""
+def of_cluster(*machines: Machine | None, **changes: Any) -> list[str]:
+    """Return what is wrong with each machine of one cluster with these settings, or ""."""
     named = {f"kvm{number}": each for number, each in enumerate(machines, start=1)}
-    everyone = {
-        f"kvm{number}": load({"": host_data(number)})[""] for number in range(1, len(named) + 1)
-    }
-    found = checks.findings(everyone, named)
-    return [each[-1] for each in found.values()]
+    everyone = load(
+        {name: host_data(number, **changes) for number, name in enumerate(named, start=1)}
+    )
+    return [wrong(each) for each in checks.findings(everyone, named).values()]
+
+
+def wrong(found: list[Finding]) -> str:
+    return "; ".join(finding.detail for finding in found if not finding.passes)
 
 
 def test_a_machine_that_is_fit_passes_every_check() -> None:
@@ -92,7 +96,19 @@ FAILING: dict[str, tuple[str, dict[str, Any], str]] = {
     "a name that CloudStack knows": (
         "name",
         {"managed": True, "hostname": "old", "qualified_name": "old.lab.example.org"},
-        "CloudStack has added it as old, so it cannot become kvm1.lab.example.org",
+        f"CloudStack has added it as old, so it cannot become kvm1.lab.example.org: {ANEW}",
+    ),
+    "another domain than the one that CloudStack knows": (
+        "name",
+        {"managed": True, "qualified_name": "kvm1.old.example.org"},
+        "CloudStack has added it as kvm1.old.example.org, so it cannot become "
+        f"kvm1.lab.example.org: {ANEW}",
+    ),
+    "an address that CloudStack does not know": (
+        "address",
+        {"managed": True, "addresses": frozenset(("192.168.42.77", "10.0.0.9"))},
+        "CloudStack has added it with 10.0.0.9, 192.168.42.77, so it cannot get 192.168.42.1: "
+        f"{ANEW}",
     ),
     "no name resolution": (
         "outbound",
@@ -138,11 +154,13 @@ UNKNOWN: dict[str, tuple[str, dict[str, Any], str]] = {
     "NICs": ("NIC", {"interfaces": None}, "/sys/class/net shows no interface"),
     "systemd": ("rollback", {"systemd": None}, "the host's answer is incomplete"),
     "name": ("name", {"hostname": None}, "the host's answer is incomplete"),
+    "address": ("address", {"managed": True, "addresses": None}, "the host's answer is"),
+    "whose address": ("address", {"managed": None}, "the host's answer is incomplete"),
     "no program": ("outbound", {"outbound": "untried"}, "the host has neither ping nor bash"),
     "outbound": ("outbound", {"outbound": None}, "the host's answer is incomplete"),
     "guests": ("guests", {"guests": None}, "/proc shows no processes"),
     "whose guests": ("guests", {"managed": None}, "/proc shows no processes"),
-    "CPU model": ("cluster", {"cpu_model": None}, "the host does not show its CPU model"),
+    "CPU model": ("CPU model", {"cpu_model": None}, "the host does not show its CPU model"),
 }
 
 
@@ -182,9 +200,19 @@ def test_another_name_will_be_set(present: str | None) -> None:
 
 
 @pytest.mark.parametrize("kernel", ["kvm1", "kvm1.lab.example.org"])
-def test_a_broken_hosts_file_is_mended_on_a_host_that_cloudstack_knows(kernel: str) -> None:
-    machine = replace(FIT, managed=True, hostname=kernel, qualified_name=None)
+@pytest.mark.parametrize("qualified", [None, "kvm1", "localhost.localdomain"])
+def test_a_broken_hosts_file_is_mended_on_a_host_that_cloudstack_knows(
+    kernel: str, qualified: str | None
+) -> None:
+    machine = replace(FIT, managed=True, hostname=kernel, qualified_name=qualified)
     assert of_one(machine)["name"].outcome == "mendable"
+
+
+@pytest.mark.parametrize("addresses", [None, frozenset(("192.168.42.77",))])
+def test_a_host_that_cloudstack_has_not_added_may_get_any_address(
+    addresses: frozenset[str] | None,
+) -> None:
+    assert of_one(replace(FIT, addresses=addresses))["address"].outcome == "holds"
 
 
 def test_cloudstacks_own_guests_are_no_obstacle() -> None:
@@ -215,7 +243,7 @@ def test_the_memory_that_is_needed_is_a_setting() -> None:
 
 
 def test_like_hosts_make_a_cluster() -> None:
-    assert {finding.outcome for finding in of_cluster(FIT, FIT, FIT)} == {"holds"}
+    assert of_cluster(FIT, FIT, FIT) == ["", "", ""]
 
 
 UNLIKE: dict[str, tuple[dict[str, Any], str]] = {
@@ -235,30 +263,28 @@ UNLIKE: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize(("changes", "detail"), UNLIKE.values(), ids=UNLIKE.keys())
 def test_the_odd_host_of_a_cluster_is_named(changes: dict[str, Any], detail: str) -> None:
-    found = of_cluster(FIT, replace(FIT, **changes), FIT)
-    assert [finding.outcome for finding in found] == ["holds", "fails", "holds"]
-    assert found[1].detail == detail
+    found = of_cluster(FIT, replace(FIT, **changes), FIT, releases=["12", "13"])
+    assert found == ["", detail, ""]
 
 
 def test_the_odd_host_is_the_odd_one_wherever_it_stands() -> None:
     found = of_cluster(replace(FIT, cpu_count=8), FIT, FIT)
-    assert [finding.outcome for finding in found] == ["fails", "holds", "holds"]
-    assert found[0].detail == "CPU count is 8, but 16 on kvm2"
+    assert found == ["CPU count is 8, but 16 on kvm2", "", ""]
 
 
 def test_of_two_hosts_the_second_is_unlike_the_first() -> None:
     found = of_cluster(FIT, replace(FIT, cpu_count=8))
-    assert [finding.outcome for finding in found] == ["holds", "fails"]
+    assert found == ["", "CPU count is 8, but 16 on kvm1"]
 
 
 def test_unknown_hosts_are_not_the_measure() -> None:
-    untold = replace(FIT, cpu_flags=None)
+    untold = replace(FIT, cpu_count=None)
     found = of_cluster(untold, untold, FIT)
-    assert [finding.outcome for finding in found] == ["unknown", "unknown", "holds"]
+    assert found == [*["could not be told, because the host does not show its CPU count"] * 2, ""]
 
 
-def of_el(*releases: str) -> tuple[list[Finding], list[str]]:
-    """Return what is found on EL hosts of one cluster, and what is worth knowing of them."""
+def of_el(*releases: str) -> tuple[list[str], list[str]]:
+    """Return what is wrong with EL hosts of one cluster, and what is worth knowing of them."""
     data = {"distribution": ["rhel", "rocky"], "releases": ["8", "9"]}
     hosts = range(1, len(releases) + 1)
     everyone = load({f"kvm{number}": host_data(number, **data) for number in hosts})
@@ -266,34 +292,105 @@ def of_el(*releases: str) -> tuple[list[Finding], list[str]]:
         f"kvm{number}": replace(FIT, distribution="rocky", release=release)
         for number, release in zip(hosts, releases, strict=True)
     }
-    found = checks.findings(everyone, machines)
-    return [each[-1] for each in found.values()], [*checks.minor_differences(everyone, machines)]
+    found = [wrong(each) for each in checks.findings(everyone, machines).values()]
+    return found, [*checks.minor_differences(everyone, machines)]
 
 
 def test_minor_releases_may_differ_and_are_said() -> None:
     found, remarks = of_el("9.5", "9.4", "9.5")
-    assert {finding.outcome for finding in found} == {"holds"}
+    assert found == ["", "", ""]
     assert remarks == ["cluster_a: minor releases of 9 differ: 9.4 on kvm2; 9.5 on kvm1, kvm3"]
 
 
 def test_major_releases_may_not_differ() -> None:
     found, remarks = of_el("9.4", "8.10", "9.4")
-    assert [finding.outcome for finding in found] == ["holds", "fails", "holds"]
-    assert found[1].detail == "release is rocky 8, but rocky 9 on kvm1"
+    assert found == ["", "release is rocky 8, but rocky 9 on kvm1", ""]
     assert remarks == []
 
 
 def test_many_missing_flags_are_counted() -> None:
     many = replace(FIT, cpu_flags=FIT.cpu_flags and FIT.cpu_flags | set("abcdefgh"))
-    assert of_cluster(FIT, many)[1].detail == "CPU flags have a b c d e f and 2 more, unlike kvm1"
+    assert of_cluster(FIT, many)[1] == "CPU flags have a b c d e f and 2 more, unlike kvm1"
 
 
 def test_hosts_of_other_clusters_are_not_compared() -> None:
     everyone = load({"kvm1": host_data(1), "kvm2": host_data(2, cluster="cluster_b")})
     found = checks.findings(everyone, {"kvm1": FIT, "kvm2": replace(FIT, cpu_count=8)})
-    assert [each[-1].outcome for each in found.values()] == ["holds", "holds"]
+    assert [wrong(each) for each in found.values()] == ["", ""]
 
 
 def test_hosts_that_did_not_answer_are_left_out_of_the_comparison() -> None:
-    found = of_cluster(FIT, None, FIT)
-    assert [finding.check for finding in found] == ["cluster", "answer", "cluster"]
+    assert of_cluster(FIT, None, FIT) == ["", "the host did not answer", ""]
+
+
+@pytest.mark.parametrize(
+    ("check", "changes"),
+    [
+        *((check, changes) for check, changes, _ in FAILING.values()),
+        *((check, changes) for check, changes, _ in UNKNOWN.values()),
+    ],
+    ids=[*FAILING, *(f"unknown {name}" for name in UNKNOWN)],
+)
+def test_each_check_can_be_waived_by_its_name_and_no_other_is(
+    check: str, changes: dict[str, Any]
+) -> None:
+    machine = replace(FIT, **changes)
+    without = {name: each.outcome for name, each in of_one(machine).items()}
+    waived = {name: each.outcome for name, each in of_one(machine, waived_checks=[check]).items()}
+    assert waived == without | {check: "waived"}
+
+
+def test_a_trait_that_is_waived_is_not_another() -> None:
+    odd = replace(FIT, cpu_count=8, cpu_flags=frozenset(("svm",)))
+    found = of_cluster(FIT, odd, FIT, waived_checks=["CPU flags"])
+    assert found == ["", "CPU count is 8, but 16 on kvm1", ""]
+
+
+CUSTOM: dict[str, Any] = {
+    "guest_cpu_mode": "custom",
+    "guest_cpu_model": "SandyBridge",
+    "guest_cpu_features": ["aes", "-hle"],
+}
+LACK = "incompatible with host CPU: Host CPU does not provide required features: avx"
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome", "detail"),
+    [
+        ("runs", "holds", "it runs SandyBridge aes -hle"),
+        (None, "later", "no libvirt says yet whether it runs SandyBridge aes -hle"),
+        (LACK, "fails", f"libvirt says of the guests' CPU, SandyBridge aes -hle: {LACK}"),
+    ],
+)
+def test_a_host_has_to_run_the_cpu_that_guests_see(
+    said: str | None, outcome: str, detail: str
+) -> None:
+    finding = of_one(replace(FIT, guest_cpu=said), **CUSTOM)["guest CPU"]
+    assert (finding.outcome, finding.detail) == (outcome, detail)
+    assert finding.passes == (outcome != "fails")
+
+
+def test_what_an_emulator_makes_of_the_guests_cpu_is_not_judged() -> None:
+    found = of_one(replace(FIT, guest_cpu=LACK), **CUSTOM, require_hvm=False)
+    assert found["guest CPU"].outcome == "waived"
+
+
+MIXED = (
+    replace(FIT, guest_cpu="runs"),
+    replace(FIT, cpu_model="Xeon", cpu_count=8, cpu_flags=frozenset(("vmx",)), guest_cpu="runs"),
+    replace(FIT, cpu_model=None, cpu_count=None, release="13"),
+)
+
+
+def test_a_cluster_of_mixed_cpus_is_one_where_guests_see_a_model_of_the_settings() -> None:
+    other_release = "release is debian 13, but debian 12 on kvm1"
+    found = of_cluster(*MIXED, **CUSTOM, releases=["12", "13"])
+    assert found == ["", "", other_release]
+
+
+@pytest.mark.parametrize("mode", ["host-model", "host-passthrough", None])
+def test_a_cluster_of_mixed_cpus_is_none_where_guests_see_the_hosts_own(mode: str | None) -> None:
+    assert of_cluster(*MIXED[:2], guest_cpu_mode=mode)[1] == (
+        "CPU model is Xeon, but AMD EPYC on kvm1; CPU count is 8, but 16 on kvm1; "
+        "CPU flags lack fpu sse2 svm and have vmx, unlike kvm1"
+    )

@@ -7,7 +7,16 @@ from kvmhost.inventory import PYINFRA_KEYS
 from kvmhost.settings import Settings, load
 from tests.plan.support import group_data
 
-DISTRIBUTIONS = ("debian", "rhel", "rhel_6", "ubuntu", "ubuntu_1204", "ubuntu_2204")
+GROUPS = {
+    "debian": ("debian",),
+    "rhel": ("rhel",),
+    "rhel_6": ("rhel_6",),
+    "ubuntu": ("ubuntu",),
+    "ubuntu_1204": ("ubuntu_1204",),
+    "ubuntu_2204": ("ubuntu", "ubuntu_2204"),
+}
+"""The groups of a host of each distribution, in the inventory's order."""
+DISTRIBUTIONS = tuple(GROUPS)
 CLUSTER = {
     "cluster": "cluster_a",
     "cloudstack_repository": "https://packages.example.org/$releasever",
@@ -22,7 +31,10 @@ CLUSTER = {
 
 
 def settings(distribution: str) -> Settings:
-    data = group_data("all") | group_data(distribution) | CLUSTER
+    data = group_data("all")
+    for group in GROUPS[distribution]:
+        data |= group_data(group)
+    data |= CLUSTER
     return load({"kvm1.lab.example.org": data}, PYINFRA_KEYS)["kvm1.lab.example.org"]
 
 

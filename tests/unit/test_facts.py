@@ -233,6 +233,18 @@ def test_what_names_are_resolved_with_is_read_without_what_other_networks_lack()
     )
 
 
+@pytest.mark.parametrize(
+    ("lines", "added"),
+    [((), None), (("added",), ()), (("added 10.0.0.1 10.0.0.2",), ("10.0.0.1", "10.0.0.2"))],
+)
+def test_an_added_hosts_network_has_the_addresses_of_its_certificate(
+    lines: tuple[str, ...], added: tuple[str, ...] | None
+) -> None:
+    present = Network().process(["addresses []", "routes []", *lines])
+    assert present is not None
+    assert present.added == added
+
+
 def test_a_nic_goes_by_its_own_mac_address_and_what_stands_on_it_by_none() -> None:
     bond = {"ifname": "bond0", "address": "52:54:00:00:00:01", "linkinfo": {"info_kind": "bond"}}
     of_bond = {"ifname": "eth0", "address": "52:54:00:00:00:01"}

@@ -5,6 +5,7 @@ from kvmhost.findings import Finding, refusal, report
 CHECKS = ("memory", "NIC")
 GOOD = [Finding("memory", "holds", "enough"), Finding("NIC", "holds", "there is eth0")]
 WAIVED = [Finding("memory", "waived", "not needed"), Finding("NIC", "mendable", "will be set")]
+LATER = [Finding("memory", "later", "no libvirt yet"), Finding("NIC", "holds", "there is eth0")]
 SMALL = [Finding("memory", "fails", "too little"), Finding("NIC", "holds", "there is eth0")]
 SILENT = [Finding("answer", "unknown", "the host did not answer")]
 
@@ -36,6 +37,14 @@ def test_what_passes_without_holding_is_marked_and_the_marks_are_explained() -> 
         "1 host: every check passes.",
     ]
     assert refusal({"kvm1": WAIVED}) is None
+
+
+def test_what_is_told_later_stops_nobody() -> None:
+    assert lines({"kvm1": LATER})[2:4] == [
+        "kvm1  later   ok",
+        "later: told once libvirt is there to be asked, before the agent is set up",
+    ]
+    assert refusal({"kvm1": LATER}) is None
 
 
 def test_what_is_wrong_is_said_in_full() -> None:

@@ -8,10 +8,12 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 
 import pytest
 
 from kvmhost.facts.machine import Machine, Traits
+from kvmhost.guest_cpu import described
 
 SHELLS = [shell for shell in ("sh", "dash", "bash") if shutil.which(shell)]
 
@@ -30,6 +32,7 @@ kvm=yes
 interfaces=docker0 eth0 lo
 hostname=kvm1
 qualified_name=kvm1.lab.example.org
+addresses=192.168.42.11 172.17.0.1
 guests=vm1 qemu-process-23007 
 managed=no
 outbound=reached
@@ -42,12 +45,13 @@ def ask(
     shell: str = "sh",
     path: str | None = None,
     etc: Path = Path("/etc"),
+    guest_cpu: str | None = None,
 ) -> tuple[str, Machine]:
     """Return what a shell of this machine answers, and what is understood.
 
     etc: what the machine has below /etc.
     """
-    command = Traits().command(outbound_host).replace("/etc/", f"{etc}/")
+    command = Traits().command(outbound_host, guest_cpu).replace("/etc/", f"{etc}/")
     result = subprocess.run(
         [shutil.which(shell) or shell, "-c", command],
         env=os.environ | ({} if path is None else {"PATH": path}),
@@ -80,6 +84,7 @@ def test_every_value_of_a_captured_answer_is_understood() -> None:
         interfaces=frozenset(("docker0", "eth0", "lo")),
         hostname="kvm1",
         qualified_name="kvm1.lab.example.org",
+        addresses=frozenset(("192.168.42.11", "172.17.0.1")),
         outbound="reached",
         systemd=True,
         guests=frozenset(("vm1", "qemu-process-23007")),
@@ -158,6 +163,35 @@ def test_this_machine_is_seen_as_python_sees_it(shell: str) -> None:
 
 
 @pytest.mark.parametrize("shell", SHELLS)
+def test_an_added_host_has_the_addresses_of_its_certificate_too(shell: str, tmp_path: Path) -> None:
+    bare = ask(shell=shell)[1].addresses or frozenset()
+    certificate = tmp_path / "cloudstack" / "agent" / "cloud.crt"
+    certificate.parent.mkdir(parents=True)
+    certificate.touch()
+    machine = ask(shell=shell, etc=tmp_path)[1]
+    assert (machine.managed, machine.addresses or frozenset()) == (True, bare)
+    certify(certificate, "DNS:203.0.113.1,IP:203.0.113.1,IP:2001:db8::1,IP:203.0.113.2")
+    seen = ask(shell=shell, etc=tmp_path)[1].addresses or frozenset()
+    assert seen - bare == {"203.0.113.1", "203.0.113.2"}
+    listed = subprocess.run(["hostname", "-I"], capture_output=True, text=True).stdout.split()
+    assert bare <= set(listed)
+    assert bare >= {address for address in listed if ":" not in address}
+
+
+def certify(certificate: Path, names: str) -> None:
+    """Make a certificate that bears these names and addresses, as CloudStack's has them."""
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=kvm1"),
+            *("-keyout", f"{certificate}.key", "-out", certificate),
+            *("-addext", f"subjectAltName={names}"),
+        ],
+        capture_output=True,
+        check=True,
+    )
+
+
+@pytest.mark.parametrize("shell", SHELLS)
 def test_without_a_single_program_it_still_answers(shell: str, tmp_path: Path) -> None:
     _, machine = ask("nowhere.invalid", shell=shell, path=str(tmp_path))
     assert machine.distribution is not None
@@ -178,6 +212,27 @@ def test_a_name_is_never_taken_for_a_command(tmp_path: Path) -> None:
 
 def test_nothing_is_reached_when_nothing_was_asked_for() -> None:
     assert ask(None)[1].outbound is None
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_libvirt_judges_the_guests_cpu_where_it_is_there(shell: str, tmp_path: Path) -> None:
+    cpu = described("SandyBridge", ("aes", "-hle"))
+    virsh = tmp_path / "virsh"
+    virsh.write_text(
+        "#!/bin/sh\n"
+        "[ $1 = help ] && exit\n"
+        f"grep -qxF {quote(cpu)} || exit\n"
+        "echo error: Failed to compare hypervisor CPU with /dev/stdin >&2\n"
+        "echo error: the CPU is incompatible with host CPU: avx >&2\n"
+    )
+    virsh.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    assert ask(shell=shell, path=path, guest_cpu=cpu)[1].guest_cpu == (
+        "incompatible with host CPU: avx"
+    )
+    virsh.write_text("#!/bin/sh\necho error: failed to connect to the hypervisor >&2\nexit 1\n")
+    assert ask(shell=shell, path=path, guest_cpu=cpu)[1].guest_cpu is None
+    assert ask(shell=shell, path=path)[1].guest_cpu is None
 
 
 @contextmanager

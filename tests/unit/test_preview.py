@@ -110,12 +110,8 @@ def hosts(**of_the_second: Any) -> dict[str, Settings]:
     )
 
 
-def clusters(settings: dict[str, Settings]) -> dict[str, str]:
-    return dict.fromkeys(settings, "cluster_a")
-
-
 def test_hosts_that_are_alike_are_drawn_once() -> None:
-    drawn = pictures(hosts(), clusters(hosts()))
+    drawn = pictures(hosts())
     assert drawn.count("switch:") == 1
     assert "  kvm2.lab.example.org  192.168.42.2/24\n" in drawn
 
@@ -128,16 +124,33 @@ def test_hosts_that_differ_in_addresses_alone_are_alike() -> None:
             for n, name in enumerate(further, start=1)
         }
     )
-    drawn = pictures(settings, clusters(settings))
+    drawn = pictures(settings)
     assert drawn.count("switch:") == 1
     assert "  kvm2.lab.example.org  192.168.42.2/24, eth0.50 10.50.0.12/24\n" in drawn
 
 
 def test_uplinks_of_different_names_in_one_cluster_are_said() -> None:
     settings = hosts(uplink="enp1s0")
-    drawn = pictures(settings, clusters(settings))
+    drawn = pictures(settings)
     assert drawn.count("switch:") == 2
-    assert "uplinks of different names, enp1s0; eth0" in " ".join(drawn.split())
+    assert (
+        "cluster_a: uplinks differ in their names, enp1s0 on kvm2.lab.example.org; eth0 on "
+        "kvm1.lab.example.org: " in " ".join(drawn.split())
+    )
+
+
+def test_names_of_uplinks_do_not_matter_to_open_vswitch() -> None:
+    switches = load(
+        {
+            name: host_data(n, **{**OPENVSWITCH, "management_vlan": ..., "uplink": uplink})
+            for n, (name, uplink) in enumerate((("kvm1", "eth0"), ("kvm2", "enp1s0")), start=1)
+        }
+    )
+    assert "differ" not in pictures(switches)
+
+
+def test_uplinks_of_different_clusters_may_have_different_names() -> None:
+    assert "differ" not in pictures(hosts(uplink="enp1s0", cluster="cluster_b"))
 
 
 def test_the_files_are_those_that_the_back_end_renders() -> None:

@@ -335,6 +335,12 @@ BAD: dict[str, tuple[dict[str, Any], str, str, str]] = {
         "False",
         "over http anyone",
     ),
+    "a check that is none": (
+        {"waived_checks": ["cpu flags"]},
+        "waived_checks",
+        "cpu flags",
+        "'guests', 'cluster', 'CPU model', 'CPU count'",
+    ),
     "a VLAN tag out of range": (
         {"bridges": {"cloudbr0": 4095, "cloudbr1": 300}},
         "bridges",
