@@ -7,6 +7,8 @@ from shlex import quote
 from pyinfra.api import FactBase
 from typing_extensions import override
 
+from kvmhost.iptables import in_use
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -20,6 +22,7 @@ class Machine:
     `qualified_name` what `hostname --fqdn` returns. `outbound` says how far the asked name got:
     "reached", "unresolved", "unanswered", or "untried" when there is no program to try with.
     `systemd` says whether that runs the host (sd_booted(3)).
+    `firewalls` are those of ufw, firewalld and iptables that are on; only root is told.
     `guests` are the running QEMU guests; `managed` says whether CloudStack has added the host.
     """
 
@@ -38,6 +41,7 @@ class Machine:
     qualified_name: str | None = None
     outbound: str | None = None
     systemd: bool | None = None
+    firewalls: frozenset[str] | None = None
     guests: frozenset[str] | None = None
     managed: bool | None = None
 
@@ -95,6 +99,14 @@ guests() {
 [ -e /etc/cloudstack/agent/cloud.crt ] && value managed yes || value managed no
 [ -d /run/systemd/system ] && value systemd yes || value systemd no
 
+firewalls() {
+    # translated otherwise
+    LANGUAGE= LC_ALL=C ufw status | grep -q '^Status: active' && echo ufw
+    firewall-cmd --state >&2 && echo firewalld
+    IPTABLES && echo iptables
+}
+[ "$(id -u)" = 0 ] && value firewalls "$(firewalls | tr '\n' ' ')"
+
 connects() { timeout 2 bash -c ': </dev/tcp/$0/$1' "$1" "$2"; }
 answers() {
     command -v ping >/dev/null || command -v bash >/dev/null || { echo untried; return; }
@@ -124,7 +136,7 @@ class Traits(FactBase[Machine | None]):
     @override
     def command(self, outbound_host: str | None) -> str:
         outbound = f'value outbound "$(answers {quote(outbound_host)})"' if outbound_host else ""
-        return _SCRIPT.replace("OUTBOUND", outbound)
+        return _SCRIPT.replace("IPTABLES", in_use("iptables")).replace("OUTBOUND", outbound)
 
     @override
     def process(self, output: list[str]) -> Machine:
@@ -146,7 +158,8 @@ class Traits(FactBase[Machine | None]):
             qualified_name=said.get("qualified_name"),
             outbound=said.get("outbound"),
             systemd=_truth(said.get("systemd")),
-            guests=frozenset(lines["guests"].split()) if "guests" in lines else None,
+            firewalls=_possibly_none(lines.get("firewalls")),
+            guests=_possibly_none(lines.get("guests")),
             managed=_truth(said.get("managed")),
         )
 
@@ -169,6 +182,11 @@ def _number(text: str | None, unit: int = 1) -> int | None:
 
 def _words(text: str | None) -> frozenset[str] | None:
     return frozenset(text.split()) if text else None
+
+
+def _possibly_none(text: str | None) -> frozenset[str] | None:
+    """Return the words of an answer that may be empty."""
+    return None if text is None else frozenset(text.split())
 
 
 def _truth(text: str | None) -> bool | None:

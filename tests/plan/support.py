@@ -72,6 +72,7 @@ def machine(number: int = 1, **changes: str) -> list[str]:
         "qualified_name": name,
         "outbound": "reached",
         "systemd": "yes",
+        "firewalls": "ufw",
         "guests": "",
         "managed": "no",
     }

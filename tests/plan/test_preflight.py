@@ -49,7 +49,7 @@ def test_few_hosts_are_shown_with_every_check(tmp_path: Path) -> None:
     assert finished.status == 0
     assert ["host", *checks.NAMES] in rows(finished)
     for name in ("@fake/kvm1", "@fake/kvm2"):
-        assert [name, *["ok"] * 12] in rows(finished)
+        assert [name, *["ok"] * 13] in rows(finished)
 
 
 @pytest.mark.parametrize("arguments", [("-y",), ("--dry",), (), ("-y", "--parallel", "2")])
@@ -60,11 +60,21 @@ def test_one_host_that_fails_stops_all(tmp_path: Path, arguments: tuple[str, ...
     assert finished.status == 1
     assert commands(finished) == dict.fromkeys(hosts, 1)
     assert "Beginning operation run" not in finished.output
-    assert ["@fake/kvm7", *["ok"] * 4, "FAILS", *["ok"] * 7] in rows(finished)
+    assert ["@fake/kvm7", *["ok"] * 4, "FAILS", *["ok"] * 8] in rows(finished)
     assert "it has 1000 MiB of memory, needed are 3800 MiB" in finished.output
     assert "1 of 30 hosts did not pass every check, so no host was changed" in finished.output
     assert "29 hosts: every check passes." in finished.output
     assert finished.output.count("Checking every host") == 1
+
+
+def test_a_firewall_that_is_off_is_named_and_hinders_nothing(tmp_path: Path) -> None:
+    hosts = fakes(30)
+    for number in (7, 9):
+        answer(hosts, number, MACHINE, machine(number, firewalls="iptables"))
+    finished = run(tmp_path, hosts, PREFLIGHT, "-y")
+    assert finished.status == 0
+    assert "30 hosts: every check passes." in finished.output
+    assert "@fake/kvm7, @fake/kvm9  firewall  ufw is off, and stays off" in finished.output
 
 
 def test_the_others_go_on_when_that_host_is_excluded(tmp_path: Path) -> None:
@@ -97,7 +107,7 @@ def test_a_host_that_cannot_be_asked_stops_all(tmp_path: Path, silence: object) 
     finished = run(tmp_path, hosts, PREFLIGHT, "-y")
     assert finished.status == 1
     assert commands(finished) == dict.fromkeys(hosts, 1)
-    assert ["@fake/kvm2", *["?"] * 12] in rows(finished)
+    assert ["@fake/kvm2", *["?"] * 13] in rows(finished)
     assert ["@fake/kvm2", "answer", "the", "host", "did", "not", "answer"] in rows(finished)
 
 
@@ -112,7 +122,7 @@ def test_a_host_that_stalls_is_not_waited_for(tmp_path: Path) -> None:
     hosts = fakes(3) | {"@fake/kvm4": fake_host(4, fake_delay=10 * LIMIT)}
     finished = run(tmp_path, hosts, str(deploy), "-y")
     assert finished.status == 1
-    assert ["@fake/kvm4", *["?"] * 12] in rows(finished)
+    assert ["@fake/kvm4", *["?"] * 13] in rows(finished)
 
 
 def test_a_host_that_is_switched_off_fails_alone(tmp_path: Path) -> None:
@@ -188,7 +198,7 @@ SET_NAME = "Preflight | Set the fully qualified name"
 def test_a_dry_run_shows_how_a_host_gets_its_name(tmp_path: Path) -> None:
     finished = run(tmp_path, unnamed(tmp_path), PREFLIGHT, "--dry", "--diff", "--json")
     assert finished.planned == {SET_NAME: ["@fake/kvm1"]}
-    assert ["@fake/kvm1", *["ok"] * 8, "mend", *["ok"] * 3] in rows(finished)
+    assert ["@fake/kvm1", *["ok"] * 8, "mend", *["ok"] * 4] in rows(finished)
     for difference in (
         "- 127.0.1.1 kvm1.lab.example.org kvm1",
         "+ 192.168.42.1 kvm1.lab.example.org kvm1",

@@ -140,6 +140,7 @@ UNKNOWN: dict[str, tuple[str, dict[str, Any], str]] = {
     "name": ("name", {"hostname": None}, "the host's answer is incomplete"),
     "no program": ("outbound", {"outbound": "untried"}, "the host has neither ping nor bash"),
     "outbound": ("outbound", {"outbound": None}, "the host's answer is incomplete"),
+    "firewall": ("firewall", {"firewalls": None}, "only root is told"),
     "guests": ("guests", {"guests": None}, "/proc shows no processes"),
     "whose guests": ("guests", {"managed": None}, "/proc shows no processes"),
     "CPU model": ("cluster", {"cpu_model": None}, "the host does not show its CPU model"),
@@ -160,9 +161,11 @@ def test_a_host_that_does_not_answer_has_that_one_finding() -> None:
 
 def test_what_a_setting_waives_is_said() -> None:
     bare = replace(FIT, cpu_flags=frozenset(("fpu",)), kvm=False, outbound=None, systemd=False)
-    found = of_one(bare, require_hvm=False, outbound_host=None, network_backend="unmanaged")
+    unmanaged = {"network_backend": "unmanaged", "firewall_backend": "unmanaged"}
+    found = of_one(bare, require_hvm=False, outbound_host=None, **unmanaged)
     assert {name for name, finding in found.items() if finding.outcome == "waived"} == {
         "HVM",
+        "firewall",
         "outbound",
         "rollback",
     }
@@ -185,6 +188,24 @@ def test_another_name_will_be_set(present: str | None) -> None:
 def test_a_broken_hosts_file_is_mended_on_a_host_that_cloudstack_knows(kernel: str) -> None:
     machine = replace(FIT, managed=True, hostname=kernel, qualified_name=None)
     assert of_one(machine)["name"].outcome == "mendable"
+
+
+@pytest.mark.parametrize(
+    ("backend", "mended"),
+    [
+        ("ufw", "`ufw enable` there, once a run has opened SSH, mends it"),
+        ("iptables", "the service iptables, enabled and started there before another run"),
+        ("firewalld", "the service firewalld, enabled and started there before another run"),
+    ],
+)
+def test_a_firewall_that_is_off_is_a_risk(backend: str, mended: str) -> None:
+    others = frozenset(("ufw", "iptables", "firewalld")) - {backend}
+    finding = of_one(replace(FIT, firewalls=others), firewall_backend=backend)["firewall"]
+    assert finding.outcome == "risky"
+    assert finding.detail.startswith(f"{backend} is off, and stays off: ")
+    assert mended in finding.detail
+    on = of_one(replace(FIT, firewalls=frozenset((backend,))), firewall_backend=backend)
+    assert on["firewall"] == Finding("firewall", "holds", f"{backend} is on")
 
 
 def test_cloudstacks_own_guests_are_no_obstacle() -> None:

@@ -30,6 +30,7 @@ kvm=yes
 interfaces=docker0 eth0 lo
 hostname=kvm1
 qualified_name=kvm1.lab.example.org
+firewalls=ufw iptables 
 guests=vm1 qemu-process-23007 
 managed=no
 outbound=reached
@@ -82,6 +83,7 @@ def test_every_value_of_a_captured_answer_is_understood() -> None:
         qualified_name="kvm1.lab.example.org",
         outbound="reached",
         systemd=True,
+        firewalls=frozenset(("ufw", "iptables")),
         guests=frozenset(("vm1", "qemu-process-23007")),
         managed=False,
     )
@@ -128,9 +130,9 @@ def test_an_answer_that_breaks_off_leaves_the_rest_unknown() -> None:
     assert machine.managed is None
 
 
-def test_empty_values_are_unknown_but_no_guest_is_no_guest() -> None:
-    machine = understood("release=\nmemory=\ncpu_flags=\ninterfaces=\nguests=\n")
-    assert machine == Machine(guests=frozenset())
+def test_empty_values_are_unknown_but_no_guest_is_no_guest_and_no_firewall_none() -> None:
+    machine = understood("release=\nmemory=\ncpu_flags=\ninterfaces=\nfirewalls=\nguests=\n")
+    assert machine == Machine(firewalls=frozenset(), guests=frozenset())
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -178,6 +180,40 @@ def test_a_name_is_never_taken_for_a_command(tmp_path: Path) -> None:
 
 def test_nothing_is_reached_when_nothing_was_asked_for() -> None:
     assert ask(None)[1].outbound is None
+
+
+ON = {
+    # as ufw's own program says it, translated but for a locale without a language
+    "ufw": 'case "$LANGUAGE$LC_ALL" in C) echo Status: active ;; *) echo Status: Aktiv ;; esac',
+    "firewalld": "[ $1 = --state ] && echo running",
+    "iptables": '[ "$*" = "is-active --quiet iptables" ]',
+}
+OFF = {
+    "ufw": "echo Status: inactive",
+    "firewalld": "echo not running >&2; exit 252",
+    "iptables": "exit 3",
+}
+PROGRAMS = {"ufw": "ufw", "firewalld": "firewall-cmd", "iptables": "systemctl"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may ask a firewall")
+@pytest.mark.parametrize("on", [(), *((name,) for name in ON), tuple(ON)], ids="-".join)
+def test_firewalls_are_those_that_are_on(
+    on: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LANGUAGE", "de")
+    for name, program in PROGRAMS.items():
+        executable = tmp_path / program
+        executable.write_text(f"#!/bin/sh\n{(ON if name in on else OFF)[name]}\n")
+        executable.chmod(0o755)
+    (tmp_path / "service").symlink_to("/bin/false")
+    assert ask(path=f"{tmp_path}:{os.environ['PATH']}")[1].firewalls == frozenset(on)
+
+
+def test_who_is_not_root_is_told_of_no_firewall(tmp_path: Path) -> None:
+    (tmp_path / "id").write_text("#!/bin/sh\necho 1000\n")
+    (tmp_path / "id").chmod(0o755)
+    assert ask(path=f"{tmp_path}:{os.environ['PATH']}")[1].firewalls is None
 
 
 @contextmanager
