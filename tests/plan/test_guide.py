@@ -577,6 +577,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
 """What the facts hear from a host of each group, as its installer has left it."""
 
 COMMON: dict[str, Any] = {
+    "ip_nonlocal_bind": ["value 0", "absent"],
     "-e /etc/cloudstack/agent/agent.properties": text("guid=\n"),
     "command -v curl": "/usr/bin/curl",
     "/var/run/libvirt/qemu": "all",

@@ -33,6 +33,7 @@ Answer = Sequence[str] | Mapping[str, object]
 ANY: dict[str, Answer] = {
     "libvirtd --version": ["libvirt libvirtd (libvirt) 9.0.0", "qemu QEMU emulator version 7.2.1"],
     "-e /etc/libvirt/libvirtd.conf": text("#listen_tls = 0\n"),
+    "ip_nonlocal_bind": ["value 0", "absent"],
     "cpu-models x86_64": ["SandyBridge"],
     "sha256sum <": ["sha256 " + "0" * 64, "origin https://packages.example.org/release.asc"],
     "-e /etc/cloudstack/agent/agent.properties": text("guid=\n"),
