@@ -95,7 +95,10 @@ def _bridges(node: Node) -> tuple[bool | None, str]:
         for link in links
         if link.get("linkinfo", {}).get("info_kind") == "vlan" and "master" in link
     }
-    return tags == BRIDGES, ", ".join(f"{bridge}: VLAN {tag}" for bridge, tag in tags.items())
+    # neither has an address, nor may it be reached without one
+    ipv6 = [bridge for bridge in BRIDGES if _output(node, f"ip -6 -o address show dev {bridge}")]
+    seen = ", ".join(f"{bridge}: VLAN {tag}" for bridge, tag in tags.items())
+    return tags == BRIDGES and not ipv6, f"{seen}; IPv6: {ipv6 or 'none'}"
 
 
 def _firewall(node: Node) -> tuple[bool, str]:
