@@ -256,6 +256,27 @@ def _outbound(settings: Settings, machine: Machine) -> Verdict:
     return _untold("the host's answer is incomplete")
 
 
+def _firewall(settings: Settings, machine: Machine) -> Verdict:
+    """Judge whether anything keeps others from the ports: libvirtd asks nobody for a password."""
+    backend = settings.platform.firewall_backend
+    if backend == "unmanaged":
+        return "waived", "firewall_backend is unmanaged: who gets in is left to you"
+    if machine.firewalls is None:
+        return _untold("only root is told")
+    if backend not in machine.firewalls:
+        mended = (
+            "`ufw enable` there, once a run has opened SSH, mends it"
+            if backend == "ufw"
+            else f"the service {backend}, enabled and started there before another run, mends it"
+        )
+        return (
+            "risky",
+            f"{backend} is off, and stays off: whoever reaches the host reaches libvirtd and the "
+            f"guests' consoles; {mended}",
+        )
+    return "holds", f"{backend} is on"
+
+
 def _guests(settings: Settings, machine: Machine) -> Verdict:
     if machine.guests is None or machine.managed is None:
         return _untold("/proc shows no processes")
@@ -278,6 +299,7 @@ _CHECKS: dict[CheckName, Callable[[Settings, Machine], Verdict]] = {
     "name": _name,
     "address": _address,
     "outbound": _outbound,
+    "firewall": _firewall,
     "guests": _guests,
 }
 

@@ -7,15 +7,16 @@ from typing import Literal
 
 from kvmhost import table
 
-Outcome = Literal["holds", "waived", "mendable", "later", "fails", "unknown"]
+Outcome = Literal["holds", "waived", "mendable", "later", "risky", "fails", "unknown"]
 """It is so; a setting waives it; preflight itself mends it; what tells it is yet to be installed;
-it is not so; it could not be told."""
+it is not so, which is told and hinders nothing; it is not so; it could not be told."""
 
 _MARKS: dict[Outcome, str] = {
     "holds": "ok",
     "waived": "waived",
     "mendable": "mend",
     "later": "later",
+    "risky": "RISK",
     "fails": "FAILS",
     "unknown": "?",
 }
@@ -34,7 +35,12 @@ class Finding:
     @property
     def passes(self) -> bool:
         """Whether the host may be changed, as far as this check goes."""
-        return self.outcome in ("holds", "waived", "mendable", "later")
+        return self.outcome in ("holds", "waived", "mendable", "later", "risky")
+
+    @property
+    def is_told(self) -> bool:
+        """Whether a person is to read its sentence."""
+        return self.outcome == "risky" or not self.passes
 
 
 Findings = Mapping[str, Sequence[Finding]]
@@ -57,8 +63,9 @@ def report(checks: Sequence[str], found: Findings) -> Iterator[str]:
         yield f"{_hosts(len(found) - len(refused))}: every check passes."
     if refused:
         yield f"{_hosts(len(refused))}: not every check passes."
+    if details := _details(found):
         yield ""
-        yield from table.render(("host", "check", "finding"), _details(found)).splitlines()
+        yield from table.render(("host", "check", "finding"), details).splitlines()
 
 
 def refusal(found: Findings) -> str | None:
@@ -93,14 +100,16 @@ def _legend(shown: Iterable[Sequence[Finding]]) -> Iterator[str]:
         yield "later: told once libvirt is there to be asked, before the agent is set up"
     if "waived" in outcomes:
         yield "waived: a setting does without it"
+    if "risky" in outcomes:
+        yield "RISK: it hinders nothing, but is not as it should be"
 
 
 def _details(found: Findings) -> list[tuple[str, str, str]]:
-    """Return one row for each thing that is wrong; hosts that share it are named together."""
+    """Return one row for each thing that is told; hosts that share it are named together."""
     hosts: dict[Finding, list[str]] = defaultdict(list)
     for name, each in found.items():
         for finding in each:
-            if not finding.passes:
+            if finding.is_told:
                 hosts[finding].append(name)
     return [(few(names), finding.check, finding.detail) for finding, names in hosts.items()]
 

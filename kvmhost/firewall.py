@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Literal
 
 ANYWHERE = "any"
 """The source of a rule that lets everyone in."""
@@ -11,6 +12,7 @@ SSH = "22"
 
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
+Protocol = Literal["tcp", "udp"]
 
 EVERYONE: dict[int, IPNetwork] = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
 """All addresses there are, by the version of IP."""

@@ -7,7 +7,7 @@ from ipaddress import ip_network
 from itertools import product
 from xml.etree import ElementTree
 
-from kvmhost.firewall import ANYWHERE, EVERYONE, SSH, IPAddress, numbers, ranges
+from kvmhost.firewall import ANYWHERE, EVERYONE, SSH, IPAddress, Protocol, numbers, ranges
 
 Services = Mapping[str, frozenset[str]]
 """What services open, by name: ports such as 5900-5903/tcp."""
@@ -85,17 +85,19 @@ def in_order(changes: Iterable[Change]) -> Iterator[tuple[str, list[str]]]:
     yield from ((option, sorted(values[option])) for option in _ORDER if values[option])
 
 
-def opening(zone: Zone, ports: Collection[str], sources: Collection[str]) -> Iterator[Change]:
-    """Yield what lets TCP in that is not let in so already.
+def opening(
+    zone: Zone, ports: Collection[str], sources: Collection[str], protocol: Protocol = "tcp"
+) -> Iterator[Change]:
+    """Yield what lets in some sources that are not let in so already.
 
     ports: numbers, or ranges such as 5900:6100. sources: networks, or `ANYWHERE`.
     """
-    opened = frozenset[int]().union(*(_tcp(port) for port in zone.ports))
+    opened = frozenset[int]().union(*(_of(protocol, port) for port in zone.ports))
     for source, port in product(sources, ports):
-        rule = _accepting(port, source)
+        rule = _accepting(port, source, protocol)
         if source == ANYWHERE:
             if not numbers(port) <= opened:
-                yield "--add-port", f"{port.replace(':', '-')}/tcp"
+                yield "--add-port", f"{port.replace(':', '-')}/{protocol}"
         elif rule not in zone.rich_rules:
             yield "--add-rich-rule", rule
 
@@ -131,12 +133,12 @@ def decides_on_ssh(zone: Zone, services: Services, who: IPAddress | None) -> boo
     who: None: anyone at all.
     """
     opened = zone.ports.union(*(services.get(service, ()) for service in zone.services))
-    if zone.target == "ACCEPT" or any(numbers(SSH) <= _tcp(port) for port in opened):
+    if zone.target == "ACCEPT" or any(numbers(SSH) <= _of("tcp", port) for port in opened):
         return True
     for rule in zone.rich_rules:
         element = _ELEMENT.search(rule)
         ports = _opened(element, services) if element else ()
-        named = any(numbers(SSH) <= _tcp(port) for port in ports)
+        named = any(numbers(SSH) <= _of("tcp", port) for port in ports)
         if (named or (not element and _ACCEPTS.search(rule))) and _concerns(rule, who):
             return True
     return False
@@ -150,13 +152,13 @@ def zone_of(zones: Mapping[str, Zone], who: IPAddress | None, default: str) -> s
     return default
 
 
-def _accepting(port: str, source: str) -> str:
+def _accepting(port: str, source: str, protocol: Protocol) -> str:
     origin = ""
     if source != ANYWHERE:
         network = ip_network(source)
         address = "" if network in EVERYONE.values() else f' source address="{source}"'
         origin = f' family="ipv{network.version}"{address}'
-    return f'rule{origin} port port="{port.replace(":", "-")}" protocol="tcp" accept'
+    return f'rule{origin} port port="{port.replace(":", "-")}" protocol="{protocol}" accept'
 
 
 def _opened(element: re.Match[str], services: Services) -> Collection[str]:
@@ -179,9 +181,9 @@ def _without(opened: Collection[str], ports: Collection[int]) -> list[str] | Non
     return None if rest == set(opened) else sorted(rest)
 
 
-def _tcp(port: str) -> frozenset[int]:
-    numbered, _, protocol = port.partition("/")
-    return _numbers(numbered) if protocol == "tcp" else frozenset()
+def _of(protocol: Protocol, port: str) -> frozenset[int]:
+    numbered, _, its_protocol = port.partition("/")
+    return _numbers(numbered) if its_protocol == protocol else frozenset()
 
 
 def _numbers(ports: str) -> frozenset[int]:

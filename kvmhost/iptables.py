@@ -8,7 +8,16 @@ from itertools import takewhile
 from shlex import join
 from socket import getservbyname
 
-from kvmhost.firewall import ANYWHERE, EVERYONE, SSH, IPAddress, IPNetwork, numbers, ranges
+from kvmhost.firewall import (
+    ANYWHERE,
+    EVERYONE,
+    SSH,
+    IPAddress,
+    IPNetwork,
+    Protocol,
+    numbers,
+    ranges,
+)
 
 PROGRAMS = {4: "iptables", 6: "ip6tables"}
 """The programs, by their version of IP. Their services have the same names."""
@@ -112,14 +121,14 @@ def in_use(program: str) -> str:
     )
 
 
-def accepting(port: str, source: str) -> str:
-    """Return the rule that accepts TCP, as iptables-save(8) writes it after `-A INPUT`.
+def accepting(port: str, source: str, protocol: Protocol = "tcp") -> str:
+    """Return the rule that lets someone in, as iptables-save(8) writes it after `-A INPUT`.
 
     port: a port, or a range such as 5900:6100. source: a network with its prefix, or `ANYWHERE`.
     """
     anyone = source == ANYWHERE or ip_network(source) in EVERYONE.values()
     origin = "" if anyone else f"-s {source} "
-    return f"{origin}-p tcp -m tcp --dport {port} -j ACCEPT"
+    return f"{origin}-p {protocol} -m {protocol} --dport {port} -j ACCEPT"
 
 
 def input_chain(text: str) -> tuple[str, ...]:

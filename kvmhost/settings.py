@@ -221,6 +221,12 @@ class Firewall(Concern):
         default=("1798", "16509", "16514", "5900:6100", "49152:49216"),
         description="TCP ports, or ranges such as 5900:6100, that the sources may reach",
     )
+    vxlan_port: Literal[8472, 4789] | None = Field(
+        default=None,
+        description="the UDP port of VXLAN, where guests' traffic is isolated by it: 8472 is "
+        "Linux's, 4789 IANA's; open to the network of the guest label's address, or else of the "
+        "management address, and to firewall_sources; None: left as it is",
+    )
 
 
 class Agent(Concern):

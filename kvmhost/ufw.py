@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from shlex import join
 
-from kvmhost.firewall import ANYWHERE, EVERYONE, IPAddress, IPNetwork, numbers, ranges
+from kvmhost.firewall import ANYWHERE, EVERYONE, IPAddress, IPNetwork, Protocol, numbers, ranges
 
 _LONGEST = 7
 """As many ranges go into one rule: iptables' multiport(8) takes 15 ports, and a range is two."""
@@ -94,13 +94,13 @@ class Rule:
         return join(words)
 
 
-def allowing(port: str, source: str) -> tuple[Rule, ...]:
-    """Return the rules that let TCP in, one for each version of IP where that is from anywhere.
+def allowing(port: str, source: str, protocol: Protocol = "tcp") -> tuple[Rule, ...]:
+    """Return the rules that let someone in, one for each version of IP where that is anyone.
 
     port: a port, or a range such as 5900:6100. source: a network, or `ANYWHERE`.
     """
     networks = EVERYONE.values() if source == ANYWHERE else (ip_network(source),)
-    return tuple(Rule("allow", "tcp", port, each, EVERYONE[each.version]) for each in networks)
+    return tuple(Rule("allow", protocol, port, each, EVERYONE[each.version]) for each in networks)
 
 
 def parse(line: str, version: int) -> Rule | None:

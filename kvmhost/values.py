@@ -179,6 +179,7 @@ CheckName = Literal[
     "name",
     "address",
     "outbound",
+    "firewall",
     "guests",
     "cluster",
     "CPU model",

@@ -8,7 +8,7 @@ from kvmhost.operations import cloudinit, files, network, packages
 from kvmhost.settings import Platform
 
 _PACKAGES = {
-    "ifupdown": ("bridge-utils", "ifupdown", "vlan"),
+    "ifupdown": ("bridge-utils", "ifupdown", "procps", "vlan"),
     "netplan": ("netplan.io",),
     "networkmanager": ("NetworkManager",),
 }

@@ -3,7 +3,8 @@
 from pyinfra.api import deploy
 
 from kvmhost import inventory
-from kvmhost.firewall import ANYWHERE
+from kvmhost.firewall import ANYWHERE, IPNetwork
+from kvmhost.network.model import Network
 from kvmhost.operations import firewalld, iptables, packages, ufw
 from kvmhost.settings import Settings
 
@@ -37,6 +38,13 @@ def _ufw(settings: Settings) -> None:
         ports=settings.firewall.firewall_ports,
         sources=_sources(settings),
     )
+    if settings.firewall.vxlan_port:
+        ufw.allow(
+            name="Open VXLAN's port",
+            ports=(str(settings.firewall.vxlan_port),),
+            sources=_vxlan_sources(settings),
+            protocol="udp",
+        )
 
 
 def _iptables(settings: Settings) -> None:
@@ -49,6 +57,13 @@ def _iptables(settings: Settings) -> None:
         ports=settings.firewall.firewall_ports,
         sources=_sources(settings),
     )
+    if settings.firewall.vxlan_port:
+        iptables.accept(
+            name="Open VXLAN's port in iptables",
+            ports=(str(settings.firewall.vxlan_port),),
+            sources=_vxlan_sources(settings),
+            protocol="udp",
+        )
 
 
 def _firewalld(settings: Settings) -> None:
@@ -63,19 +78,44 @@ def _firewalld(settings: Settings) -> None:
         sources=_sources(settings),
         interface=settings.network.management,
     )
+    if settings.firewall.vxlan_port:
+        firewalld.ports(
+            name="Open VXLAN's port in firewalld",
+            ports=(str(settings.firewall.vxlan_port),),
+            sources=_vxlan_sources(settings),
+            interface=_vxlan_interface(settings.network),
+            protocol="udp",
+        )
 
 
 def _sources(settings: Settings) -> tuple[str, ...]:
     """Return who may connect: the hosts' own networks and the management servers."""
+    return _with_further(
+        settings, (*_networks(settings.network), *settings.firewall.management_servers)
+    )
+
+
+def _vxlan_sources(settings: Settings) -> tuple[str, ...]:
+    """Return who may send VXLAN's packets: hosts, from the addresses that their tunnels have."""
+    network = settings.network
+    tunnels = network.addresses.get(_vxlan_interface(network))
+    return _with_further(settings, (tunnels.network,) if tunnels else _networks(network))
+
+
+def _vxlan_interface(network: Network) -> str:
+    """Return the interface from which CloudStack has VXLAN start: the guest label's, if it can."""
+    guest = network.labels.guest
+    return guest if guest in network.addresses else network.management
+
+
+def _networks(network: Network) -> tuple[IPNetwork, ...]:
+    return tuple(address.network for address in (network.address, network.address6) if address)
+
+
+def _with_further(settings: Settings, sources: tuple[IPNetwork, ...]) -> tuple[str, ...]:
     if settings.firewall.firewall_from_anywhere:
         return (ANYWHERE,)
-    addresses = (settings.network.address, settings.network.address6)
-    networks = (
-        *(address.network for address in addresses if address),
-        *settings.firewall.management_servers,
-        *settings.firewall.firewall_sources,
-    )
-    return tuple(dict.fromkeys(str(network) for network in networks))
+    return tuple(dict.fromkeys(map(str, (*sources, *settings.firewall.firewall_sources))))
 
 
 def _ssh_sources(settings: Settings) -> tuple[str, ...] | None:

@@ -6,7 +6,7 @@ from pyinfra.api import deploy
 from kvmhost import inventory
 from kvmhost.facts.cloudstack import AddedHost
 from kvmhost.keyvalue import ARGUMENTS, LIBVIRT
-from kvmhost.operations import files, packages, services, systemd
+from kvmhost.operations import files, packages, services, sysctl, systemd
 from kvmhost.operations import libvirt as hypervisor
 
 LISTEN = {"listen_tls": "0", "listen_tcp": "1"}
@@ -17,11 +17,15 @@ LIBVIRTD = {
     "auth_tcp": '"none"',
     "mdns_adv": "0",
 }
+NONLOCAL = "/etc/sysctl.d/60-cloudstack-libvirt.conf"
 
 
 @deploy("Libvirt")
 def libvirt() -> None:
-    """Have libvirt and QEMU installed, new enough, and libvirtd listening for migrations."""
+    """Have libvirt and QEMU installed, new enough, and libvirtd listening for migrations.
+
+    It listens on the management address alone, by which CloudStack has hosts migrate guests.
+    """
     settings = inventory.settings()
     added = host.get_fact(AddedHost)
     packages.installed(
@@ -34,10 +38,18 @@ def libvirt() -> None:
         libvirt=settings.libvirt.libvirt_minimum,
         qemu=settings.libvirt.qemu_minimum,
     )
+    # else it would not start: at boot, and in the run that is about to change the address
+    sysctl.parameter(
+        name="Let libvirtd listen on an address before the host has it",
+        parameter="net.ipv4.ip_nonlocal_bind",
+        value="1",
+        path=NONLOCAL,
+    )
+    address = {"listen_addr": f'"{settings.network.address.ip}"'}
     daemon = files.keys(
         name="Have libvirtd listen for TCP connections",
         path="/etc/libvirt/libvirtd.conf",
-        values=LIBVIRTD if added else LISTEN | LIBVIRTD,
+        values=address | LIBVIRTD if added else LISTEN | address | LIBVIRTD,
         style=LIBVIRT,
     )
     arguments = files.keys(

@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from kvmhost.facts.cloudstack import CERTIFICATE, CERTIFIED_COMMAND
 from kvmhost.guest_cpu import comparison, verdict
+from kvmhost.iptables import in_use
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Machine:
     that CloudStack knows it by. `outbound` says how far the asked name got:
     "reached", "unresolved", "unanswered", or "untried" when there is no program to try with.
     `systemd` says whether that runs the host (sd_booted(3)).
+    `firewalls` are those of ufw, firewalld and iptables that are on; only root is told.
     `guests` are the running QEMU guests; `managed` says whether CloudStack has added the host.
     """
 
@@ -45,6 +47,7 @@ class Machine:
     addresses: frozenset[str] | None = None
     outbound: str | None = None
     systemd: bool | None = None
+    firewalls: frozenset[str] | None = None
     guests: frozenset[str] | None = None
     managed: bool | None = None
 
@@ -107,6 +110,14 @@ guests() {
 [ -e CERTIFICATE ] && value managed yes || value managed no
 [ -d /run/systemd/system ] && value systemd yes || value systemd no
 
+firewalls() {
+    # translated otherwise
+    LANGUAGE= LC_ALL=C ufw status | grep -q '^Status: active' && echo ufw
+    firewall-cmd --state >&2 && echo firewalld
+    IPTABLES && echo iptables
+}
+[ "$(id -u)" = 0 ] && value firewalls "$(firewalls | tr '\n' ' ')"
+
 connects() { timeout 2 bash -c ': </dev/tcp/$0/$1' "$1" "$2"; }
 answers() {
     command -v ping >/dev/null || command -v bash >/dev/null || { echo untried; return; }
@@ -140,7 +151,8 @@ class Traits(FactBase[Machine | None]):
     def command(self, outbound_host: str | None, guest_cpu: str | None) -> str:
         outbound = f'value outbound "$(answers {quote(outbound_host)})"' if outbound_host else ""
         judged = f"guest_cpu() {{ {comparison(guest_cpu, seconds=20)}; }}" if guest_cpu else ""
-        return _SCRIPT.replace("OUTBOUND", outbound).replace("GUEST_CPU", judged)
+        script = _SCRIPT.replace("IPTABLES", in_use("iptables"))
+        return script.replace("OUTBOUND", outbound).replace("GUEST_CPU", judged)
 
     @override
     def process(self, output: list[str]) -> Machine:
@@ -164,7 +176,8 @@ class Traits(FactBase[Machine | None]):
             addresses=_words(said.get("addresses")),
             outbound=said.get("outbound"),
             systemd=_truth(said.get("systemd")),
-            guests=frozenset(lines["guests"].split()) if "guests" in lines else None,
+            firewalls=_possibly_none(lines.get("firewalls")),
+            guests=_possibly_none(lines.get("guests")),
             managed=_truth(said.get("managed")),
         )
 
@@ -187,6 +200,11 @@ def _number(text: str | None, unit: int = 1) -> int | None:
 
 def _words(text: str | None) -> frozenset[str] | None:
     return frozenset(text.split()) if text else None
+
+
+def _possibly_none(text: str | None) -> frozenset[str] | None:
+    """Return the words of an answer that may be empty."""
+    return None if text is None else frozenset(text.split())
 
 
 def _truth(text: str | None) -> bool | None:

@@ -7,7 +7,7 @@ from pyinfra import host, logger
 from pyinfra.api import StringCommand
 
 from kvmhost.facts.firewalld import Firewalld, Zones
-from kvmhost.firewall import ANYWHERE, SSH, closed
+from kvmhost.firewall import ANYWHERE, SSH, Protocol, closed
 from kvmhost.firewalld import Change, Zone, closing, decides_on_ssh, in_order, opening, zone_of
 from kvmhost.operations.commands import Commands, fail, operation, unknown
 
@@ -16,9 +16,14 @@ Wanted = Callable[[Firewalld, Mapping[str, Zone]], Iterator[tuple[str, Iterable[
 
 
 @operation()
-def ports(ports: tuple[str, ...], sources: tuple[str, ...], interface: str) -> Commands:
+def ports(
+    ports: tuple[str, ...],
+    sources: tuple[str, ...],
+    interface: str,
+    protocol: Protocol = "tcp",
+) -> Commands:
     """
-    Have TCP ports open to some sources, and neither TCP nor UDP to anyone else, over IPv4 and IPv6,
+    Have ports open to some sources, and over neither TCP nor UDP to anyone else, IPv4 and IPv6,
     where firewalld is in use.
 
     They are opened in the zone of an interface, or the default zone as long as the interface has
@@ -28,12 +33,13 @@ def ports(ports: tuple[str, ...], sources: tuple[str, ...], interface: str) -> C
     + ports: port numbers, or ranges such as 5900:6100
     + sources: networks with their prefix, or `ANYWHERE` alone
     + interface: the one through which the sources come
+    + protocol: over what they are open
     """
 
     def wanted(
         present: Firewalld, zones: Mapping[str, Zone]
     ) -> Iterator[tuple[str, Iterable[Change]]]:
-        yield present.zone, opening(zones.get(present.zone, Zone()), ports, sources)
+        yield present.zone, opening(zones.get(present.zone, Zone()), ports, sources, protocol)
         if ANYWHERE in sources:
             return
         for name, zone in zones.items():

@@ -8,7 +8,7 @@ from pyinfra import host, logger
 from pyinfra.api import StringCommand
 
 from kvmhost.facts.iptables import Family, Iptables, Rules
-from kvmhost.firewall import ANYWHERE, SSH, IPAddress, closed
+from kvmhost.firewall import ANYWHERE, SSH, IPAddress, Protocol, closed
 from kvmhost.iptables import (
     EMPTY,
     PROGRAMS,
@@ -29,9 +29,11 @@ Wanted = Callable[[str, int], list[str]]
 
 
 @operation()
-def accept(ports: tuple[str, ...], sources: tuple[str, ...]) -> Commands:
+def accept(
+    ports: tuple[str, ...], sources: tuple[str, ...], protocol: Protocol = "tcp"
+) -> Commands:
     """
-    Have TCP ports open to some sources, and neither TCP nor UDP to anyone else, where iptables or
+    Have ports open to some sources, and over neither TCP nor UDP to anyone else, where iptables or
     ip6tables is in use.
 
     Each rule stands once, before all that refuses packets. A rule that opens one of these ports
@@ -41,12 +43,17 @@ def accept(ports: tuple[str, ...], sources: tuple[str, ...]) -> Commands:
 
     + ports: port numbers, or ranges such as 5900:6100
     + sources: networks with their prefix, or `ANYWHERE` alone
+    + protocol: over what they are open
     """
     present = host.get_fact(Rules)
     shut = frozenset[int]() if ANYWHERE in sources else closed(ports)
     if present and present.active and shut:
         _warn(present, sources)
-    yield from _set(present, lambda _, version: _accepting(ports, sources, version), shut)
+
+    def wanted(_: str, version: int) -> list[str]:
+        return _accepting(ports, sources, version, protocol)
+
+    yield from _set(present, wanted, shut)
 
 
 @operation()
@@ -109,9 +116,11 @@ def _changes(version: int, family: Family, wanted: Wanted, shut: Collection[int]
         yield from write(path, family.saved, saved, mode="600")
 
 
-def _accepting(ports: tuple[str, ...], sources: tuple[str, ...], version: int) -> list[str]:
+def _accepting(
+    ports: tuple[str, ...], sources: tuple[str, ...], version: int, protocol: Protocol = "tcp"
+) -> list[str]:
     mine = (source for source in sources if source == ANYWHERE or _version(source) == version)
-    return [accepting(port, source) for source, port in product(mine, ports)]
+    return [accepting(port, source, protocol) for source, port in product(mine, ports)]
 
 
 def _version(source: str) -> int:

@@ -8,7 +8,7 @@ from pyinfra.api import StringCommand
 
 from kvmhost.facts.files import Text
 from kvmhost.facts.ufw import DEFAULTS, Rules, Ufw
-from kvmhost.firewall import ANYWHERE, SSH, closed
+from kvmhost.firewall import ANYWHERE, SSH, Protocol, closed
 from kvmhost.keyvalue import SHELL, set_keys
 from kvmhost.operations.commands import Commands, operation, unknown
 from kvmhost.operations.files import write
@@ -33,9 +33,9 @@ def defaults(values: Mapping[str, str]) -> Commands:
 
 
 @operation()
-def allow(ports: tuple[str, ...], sources: tuple[str, ...]) -> Commands:
+def allow(ports: tuple[str, ...], sources: tuple[str, ...], protocol: Protocol = "tcp") -> Commands:
     """
-    Have TCP ports open to some sources, and neither TCP nor UDP to anyone else, over IPv4 and IPv6.
+    Have ports open to some sources, and over neither TCP nor UDP to anyone else, IPv4 and IPv6.
 
     A rule that opens one of these ports to anywhere is taken out, or keeps its other ports, unless
     that is asked for: CloudStack's own setup adds such rules. Rules for other sources stay, and
@@ -43,12 +43,13 @@ def allow(ports: tuple[str, ...], sources: tuple[str, ...]) -> Commands:
 
     + ports: port numbers, or ranges such as 5900:6100
     + sources: networks with their prefix, or `ANYWHERE` alone
+    + protocol: over what they are open
     """
     present = host.get_fact(Rules)
     if present is None:
         yield from unknown("ufw's rules")
         return
-    changes = [*opening(present.rules, _wanted(present, ports, sources))]
+    changes = [*opening(present.rules, _wanted(present, ports, sources, protocol))]
     if ANYWHERE not in sources:
         changes += closing(present.rules, closed(ports))
         for rule in wide_open(present.rules, closed(ports)):
@@ -83,8 +84,14 @@ def ssh(sources: tuple[str, ...] | None) -> Commands:
     yield from _told(opening(present.rules, missing))
 
 
-def _wanted(present: Ufw, ports: tuple[str, ...], sources: tuple[str, ...]) -> list[Rule]:
-    rules = [rule for source, port in product(sources, ports) for rule in allowing(port, source)]
+def _wanted(
+    present: Ufw, ports: tuple[str, ...], sources: tuple[str, ...], protocol: Protocol = "tcp"
+) -> list[Rule]:
+    rules = [
+        rule
+        for source, port in product(sources, ports)
+        for rule in allowing(port, source, protocol)
+    ]
     return [rule for rule in rules if present.ipv6 or rule.source.version == 4]
 
 

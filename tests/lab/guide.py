@@ -59,13 +59,15 @@ def _time(node: Node) -> tuple[bool, str]:
 
 
 def _libvirt(node: Node) -> tuple[bool, str]:
+    address = IPv4Interface(node.address).ip
+    uri = f"qemu+tcp://{address}/system"
     seen = _output(
         node,
-        "ss -Hltnp 'sport = :16509' | grep -o libvirtd | uniq;"
-        " virsh --connect qemu+tcp://localhost/system uri;"
+        "ss -Hltnp 'sport = :16509' | grep -o '[^ ]*:16509\\|libvirtd';"
+        f" virsh --connect {uri} uri;"
         " systemctl is-active libvirtd.socket libvirtd-tcp.socket",
     )
-    return seen.split() == ["libvirtd", "qemu+tcp://localhost/system", *["inactive"] * 2], seen
+    return seen.split() == [f"{address}:16509", "libvirtd", uri, *["inactive"] * 2], seen
 
 
 def _apparmor(node: Node) -> tuple[bool | None, str]:
@@ -93,7 +95,10 @@ def _bridges(node: Node) -> tuple[bool | None, str]:
         for link in links
         if link.get("linkinfo", {}).get("info_kind") == "vlan" and "master" in link
     }
-    return tags == BRIDGES, ", ".join(f"{bridge}: VLAN {tag}" for bridge, tag in tags.items())
+    # neither has an address, nor may it be reached without one
+    ipv6 = [bridge for bridge in BRIDGES if _output(node, f"ip -6 -o address show dev {bridge}")]
+    seen = ", ".join(f"{bridge}: VLAN {tag}" for bridge, tag in tags.items())
+    return tags == BRIDGES and not ipv6, f"{seen}; IPv6: {ipv6 or 'none'}"
 
 
 def _firewall(node: Node) -> tuple[bool, str]:

@@ -73,6 +73,7 @@ def machine(number: int = 1, **changes: str) -> list[str]:
         "addresses": ADDRESS.format(number=number),
         "outbound": "reached",
         "systemd": "yes",
+        "firewalls": "ufw",
         "guests": "",
         "managed": "no",
     }

@@ -221,3 +221,60 @@ def test_a_run_that_changes_nothing_asks_each_thing_once(tmp_path: Path, backend
         )
     assert finished.status == 0, finished.output
     assert commands(finished) == {"@fake/kvm1": 4 if backend == "ufw" else 2}
+
+
+VXLAN = {"vxlan_port": 8472, "firewall_ports": []}
+
+
+def test_ufw_opens_vxlans_port_to_the_hosts_and_to_nobody_else(tmp_path: Path) -> None:
+    anyone = TUPLE.format(4, "allow udp", "8472", "0.0.0.0/0")
+    output = said(ufw(tmp_path, [anyone], management_servers=["10.0.0.7"], **VXLAN))
+    for told in (
+        "ufw allow proto udp from 192.168.42.0/24 to any port 8472",
+        "ufw allow proto udp from 2001:db8:42::/64 to any port 8472",
+        "ufw delete allow proto udp from 0.0.0.0/0 to any port 8472",
+    ):
+        assert told in output
+    assert "10.0.0.7 to any port 8472" not in output
+
+
+def test_iptables_opens_vxlans_port_to_the_hosts(tmp_path: Path) -> None:
+    output = said(iptables(tmp_path, ACTIVE, ACTIVE, **VXLAN))
+    rule = "-I INPUT -s {} -p udp -m udp --dport 8472 -j ACCEPT"
+    assert f"iptables {rule.format('192.168.42.0/24')}" in output
+    assert f"ip6tables {rule.format('2001:db8:42::/64')}" in output
+
+
+def test_vxlans_port_is_open_to_the_network_of_the_guest_labels_address(tmp_path: Path) -> None:
+    tunnels = {"addresses": {"cloudbr1": "10.70.0.11/24"}, "firewall_sources": ["10.71.0.0/24"]}
+    output = said(firewalld(tmp_path, SSH_SERVICE, "  ports: 4789/udp", **VXLAN | tunnels))
+    assert "--get-zone-of-interface=cloudbr1" in output
+    rule = 'rule family="ipv4" source address="{}" port port="8472" protocol="udp" accept'
+    for source in ("10.70.0.0/24", "10.71.0.0/24"):
+        assert f"'--add-rich-rule={rule.format(source)}'" in output
+    assert rule.format("192.168.42.0/24") not in output
+
+
+def test_vxlans_port_is_open_to_anyone_where_all_are(tmp_path: Path) -> None:
+    output = said(firewalld(tmp_path, SSH_SERVICE, firewall_from_anywhere=True, **VXLAN))
+    assert "--zone=public --add-port=8472/udp" in output
+
+
+@pytest.mark.parametrize("backend", ["ufw", "iptables", "firewalld"])
+def test_where_vxlans_port_is_open_one_more_question_tells(tmp_path: Path, backend: str) -> None:
+    only_ipv4 = {"management_address6": ...}
+    if backend == "ufw":
+        opened = [TUPLE.format(4, "allow udp", "8472", "192.168.42.0/24"), SSH.format("10.0.0.9")]
+        finished = ufw(tmp_path, opened, **VXLAN | only_ipv4)
+    elif backend == "iptables":
+        rules = "-A INPUT -s 192.168.42.0/24 -p udp -m udp --dport 8472 -j ACCEPT\n"
+        rules += f"-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT\n{REFUSED}"
+        saved = EMPTY.replace("COMMIT", f"{rules}\nCOMMIT")
+        family = ("active", *rules.splitlines(), f"saved {encoded(saved)}")
+        finished = iptables(tmp_path, family, (), **VXLAN | only_ipv4)
+    else:
+        source = 'family="ipv4" source address="192.168.42.0/24"'
+        rule = f'\trule {source} port port="8472" protocol="udp" accept'
+        finished = firewalld(tmp_path, SSH_SERVICE, rule, **VXLAN | only_ipv4)
+    assert finished.status == 0, finished.output
+    assert commands(finished) == {"@fake/kvm1": 5 if backend == "ufw" else 3}

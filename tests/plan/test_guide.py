@@ -22,6 +22,7 @@ import pytest
 from kvmhost.facts.network import Network as PresentNetwork
 from kvmhost.network.backends import BACKENDS
 from kvmhost.network.backends.ifcfg.files import SYSCTLS
+from kvmhost.network.backends.ifupdown.commands import WITHOUT_IPV6
 from kvmhost.network.change import Change
 from kvmhost.settings import Settings, load
 from tests.plan.support import (
@@ -167,6 +168,11 @@ OPENVSWITCH_EL_DIFFERENCES: Mapping[str, tuple[Drift, ...]] = {
 UBUNTU_DIFFERENCES: tuple[Drift, ...] = (
     ("", "# CloudStack network: begin (what stands here is overwritten)", OURS[2]),
     ("", "# CloudStack network: end", OURS[2]),
+    *(
+        ("", f"{key} {command}", "the kernel would give the bridge a link-local address")
+        for _ in ("cloudbr0", "cloudbr1")
+        for key, command in WITHOUT_IPV6
+    ),
     ("# The primary network interface", "# Management network", "all comments name the traffic"),
     ("# Private network", "# Guest network", "the traffic label is called guest"),
     ("netmask 255.255.255.240", "netmask 255.255.255.0", "/24, as the guide's text has it"),
@@ -571,6 +577,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
 """What the facts hear from a host of each group, as its installer has left it."""
 
 COMMON: dict[str, Any] = {
+    "ip_nonlocal_bind": ["value 0", "absent"],
     "-e /etc/cloudstack/agent/agent.properties": text("guid=\n"),
     "command -v curl": "/usr/bin/curl",
     "/var/run/libvirt/qemu": "all",

@@ -34,6 +34,7 @@ ANY: dict[str, Answer] = {
     "libvirtd --version": ["libvirt libvirtd (libvirt) 9.0.0", "qemu QEMU emulator version 7.2.1"],
     "-e /etc/libvirt/libvirtd.conf": text("#listen_tls = 0\n"),
     "timeout 300 virsh": ["Host CPU is a superset of CPU described in /dev/stdin"],
+    "ip_nonlocal_bind": ["value 0", "absent"],
     "sha256sum <": ["sha256 " + "0" * 64, "origin https://packages.example.org/release.asc"],
     "-e /etc/cloudstack/agent/agent.properties": text("guid=\n"),
     "-e /etc/cloudstack/agent/cloud.crt": ["bare"],

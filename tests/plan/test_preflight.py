@@ -72,6 +72,16 @@ def test_one_host_that_fails_stops_all(tmp_path: Path, arguments: tuple[str, ...
     assert finished.output.count("Checking every host") == 1
 
 
+def test_a_firewall_that_is_off_is_named_and_hinders_nothing(tmp_path: Path) -> None:
+    hosts = fakes(30)
+    for number in (7, 9):
+        answer(hosts, number, MACHINE, machine(number, firewalls="iptables"))
+    finished = run(tmp_path, hosts, PREFLIGHT, "-y")
+    assert finished.status == 0
+    assert "30 hosts: every check passes." in finished.output
+    assert "@fake/kvm7, @fake/kvm9  firewall  ufw is off, and stays off" in finished.output
+
+
 def test_the_others_go_on_when_that_host_is_excluded(tmp_path: Path) -> None:
     hosts = fakes(3)
     answer(hosts, 2, MACHINE, machine(2, release="11"))

@@ -2,7 +2,9 @@
 
 import re
 from base64 import b64encode
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -142,9 +144,14 @@ GUESTS = "/var/run/libvirt/qemu"
 SOCKET = ["libvirtd.socket", "", "LoadState=masked", "ActiveState=active", "UnitFileState=masked"]
 
 RIGHT = (
-    'listen_tls=0\nlisten_tcp=1\ntls_port="16514"\ntcp_port="16509"\nauth_tcp="none"\nmdns_adv=0\n'
+    'listen_tls=0\nlisten_tcp=1\nlisten_addr="192.168.42.1"\n'
+    'tls_port="16514"\ntcp_port="16509"\nauth_tcp="none"\nmdns_adv=0\n'
 )
-"""libvirtd.conf as the task would have it."""
+"""libvirtd.conf as the task would have it on the first host."""
+ADDED = RIGHT.replace("listen_tls=0\nlisten_tcp=1", "listen_tls=1\nlisten_tcp=0")
+"""The same, once CloudStack has added that host."""
+NONLOCAL = "ip_nonlocal_bind"
+FROM_NOW_ON = "sysctl -q -w net.ipv4.ip_nonlocal_bind=1"
 
 
 def text(content: str) -> list[str]:
@@ -158,11 +165,21 @@ def in_use(
     *arguments: str,
     conf: str = "",
     put_off: str = "",
+    heard: Mapping[str, object] = MappingProxyType({}),
     **data: object,
 ) -> Run:
-    """Run the task of libvirt on a host with guests, and on one without, and nothing to do."""
+    """Run the task of libvirt on a host with guests, and on one without, and nothing to do.
 
-    def host(number: int, conf: str, guests: object, put_off: str = "") -> dict[str, Any]:
+    heard: what else facts hear from the first.
+    """
+
+    def host(
+        number: int,
+        conf: str,
+        guests: object,
+        put_off: str = "",
+        heard: Mapping[str, object] = MappingProxyType({}),
+    ) -> dict[str, Any]:
         responses = {
             FAILS: {"success": False},
             "libvirtd --version": ["libvirt 9.0.0", "qemu 7.2.0"],
@@ -171,11 +188,16 @@ def in_use(
             STATES: unit("libvirtd", "active", put_off=put_off),
             "-e /etc/libvirt/libvirtd.conf": text(conf),
             "-e /etc/default/libvirtd": text("LIBVIRTD_ARGS=-l\n"),
+            NONLOCAL: ["value 1", *text("net.ipv4.ip_nonlocal_bind = 1\n")],
         }
         changes = {"libvirt_masked_units": []} | data
-        return fake_host(number, fake_responses=responses, **changes)
+        return fake_host(number, fake_responses=responses | dict(heard), **changes)
 
-    hosts = {"@fake/kvm1": host(1, conf, guests, put_off), "@fake/kvm2": host(2, RIGHT, ["all"])}
+    right = RIGHT.replace("192.168.42.1", "192.168.42.2")
+    hosts = {
+        "@fake/kvm1": host(1, conf, guests, put_off, heard),
+        "@fake/kvm2": host(2, right, ["all"]),
+    }
     how = ("--json", "--debug", *(arguments or ("-y",)))
     return pyinfra(inventory(folder, hosts), LIBVIRT, *how, timeout=60)
 
@@ -234,3 +256,60 @@ def test_what_cloudstack_wrote_is_enough_and_costs_no_restart(tmp_path: Path) ->
     finished = in_use(tmp_path, TWO_GUESTS, conf=RIGHT)
     assert not {LIBVIRTD, "Libvirt | Start libvirtd with --listen"} & finished.changed.keys()
     assert GUESTS not in finished.output
+
+
+MAY_LISTEN = "Libvirt | Let libvirtd listen on an address before the host has it"
+LISTENS = "Libvirt | Have libvirtd listen for TCP connections"
+
+
+@pytest.mark.parametrize(
+    ("added", "conf"),
+    [
+        ("bare", RIGHT.replace('listen_addr="192.168.42.1"\n', "")),
+        ("bare", RIGHT.replace("192.168.42.1", "192.168.42.77")),
+        ("added", ADDED.replace('listen_addr="192.168.42.1"\n', "")),
+    ],
+    ids=["no address", "a former address", "no address, added"],
+)
+def test_libvirtd_listens_on_the_management_address_alone(
+    added: str, conf: str, tmp_path: Path
+) -> None:
+    finished = in_use(tmp_path, TWO_GUESTS, "-y", "--diff", conf=conf, heard={"cloud.crt": added})
+    assert finished.changed[LISTENS] == ["@fake/kvm1"]
+    assert re.search(r'\+ *listen_addr ?= ?"192\.168\.42\.1"', finished.output)
+    assert WAITS in finished.output
+
+
+def test_how_libvirtd_listens_is_cloudstacks_once_it_has_added_the_host(tmp_path: Path) -> None:
+    finished = in_use(tmp_path, TWO_GUESTS, conf=ADDED, heard={"cloud.crt": "added"})
+    assert not {LISTENS, LIBVIRTD} & finished.changed.keys()
+
+
+@pytest.mark.parametrize(
+    ("kept", "value", "written", "told"),
+    [
+        (text("net.ipv4.ip_nonlocal_bind = 1\n"), "1", False, False),
+        (["absent"], "0", True, True),
+        (["absent"], "1", True, False),
+        (text("net.ipv4.ip_nonlocal_bind = 1\n"), "0", False, True),
+    ],
+    ids=["as it is to be", "neither", "until the next boot", "from the next boot on"],
+)
+def test_libvirtd_may_listen_on_an_address_that_is_not_there_yet(
+    kept: list[str], value: str, written: bool, told: bool, tmp_path: Path
+) -> None:
+    heard = {NONLOCAL: [f"value {value}", *kept]}
+    finished = in_use(tmp_path, ["all"], conf=RIGHT, heard=heard)
+    assert ("readlink -f /etc/sysctl.d/60-cloudstack-libvirt.conf" in finished.output) is written
+    assert (FROM_NOW_ON in finished.output) is told
+    assert (MAY_LISTEN in finished.changed) is (written or told)
+
+
+def test_where_that_cannot_be_told_libvirtd_is_not_touched(tmp_path: Path) -> None:
+    heard = {NONLOCAL: ["Welcome"]}
+    finished = in_use(tmp_path, ["all"], heard=heard)
+    assert (
+        "@fake/kvm1"
+        in finished.failed["Libvirt | Let libvirtd listen on an address before the host has it"]
+    )
+    assert LISTENS not in finished.changed

@@ -2,6 +2,7 @@
 
 import pytest
 
+from kvmhost.network.backends.ifupdown.commands import WITHOUT_IPV6
 from kvmhost.network.model import Network
 from kvmhost.settings import Platform
 from tasks import bridges_native, bridges_ovs
@@ -26,6 +27,13 @@ def test_a_bond_needs_ifenslave_where_ifupdown_has_to_make_it() -> None:
     for group, backend in (("ubuntu", "netplan"), ("rhel", "networkmanager"), ("rhel", "ifcfg")):
         of_bond, of_nic = (packages(each, group, backend) for each in (network(**BOND), network()))
         assert of_bond == of_nic
+
+
+def test_ifupdowns_stanzas_need_what_their_commands_are_of() -> None:
+    for name, command in WITHOUT_IPV6:
+        assert name in ("up", "post-down")
+        assert command.startswith("sysctl ")
+    assert "procps" in packages(network(), "debian", "ifupdown")
 
 
 @pytest.mark.parametrize(

@@ -158,6 +158,7 @@ UNKNOWN: dict[str, tuple[str, dict[str, Any], str]] = {
     "whose address": ("address", {"managed": None}, "the host's answer is incomplete"),
     "no program": ("outbound", {"outbound": "untried"}, "the host has neither ping nor bash"),
     "outbound": ("outbound", {"outbound": None}, "the host's answer is incomplete"),
+    "firewall": ("firewall", {"firewalls": None}, "only root is told"),
     "guests": ("guests", {"guests": None}, "/proc shows no processes"),
     "whose guests": ("guests", {"managed": None}, "/proc shows no processes"),
     "CPU model": ("CPU model", {"cpu_model": None}, "the host does not show its CPU model"),
@@ -178,9 +179,11 @@ def test_a_host_that_does_not_answer_has_that_one_finding() -> None:
 
 def test_what_a_setting_waives_is_said() -> None:
     bare = replace(FIT, cpu_flags=frozenset(("fpu",)), kvm=False, outbound=None, systemd=False)
-    found = of_one(bare, require_hvm=False, outbound_host=None, network_backend="unmanaged")
+    unmanaged = {"network_backend": "unmanaged", "firewall_backend": "unmanaged"}
+    found = of_one(bare, require_hvm=False, outbound_host=None, **unmanaged)
     assert {name for name, finding in found.items() if finding.outcome == "waived"} == {
         "HVM",
+        "firewall",
         "outbound",
         "rollback",
     }
@@ -213,6 +216,24 @@ def test_a_host_that_cloudstack_has_not_added_may_get_any_address(
     addresses: frozenset[str] | None,
 ) -> None:
     assert of_one(replace(FIT, addresses=addresses))["address"].outcome == "holds"
+
+
+@pytest.mark.parametrize(
+    ("backend", "mended"),
+    [
+        ("ufw", "`ufw enable` there, once a run has opened SSH, mends it"),
+        ("iptables", "the service iptables, enabled and started there before another run"),
+        ("firewalld", "the service firewalld, enabled and started there before another run"),
+    ],
+)
+def test_a_firewall_that_is_off_is_a_risk(backend: str, mended: str) -> None:
+    others = frozenset(("ufw", "iptables", "firewalld")) - {backend}
+    finding = of_one(replace(FIT, firewalls=others), firewall_backend=backend)["firewall"]
+    assert finding.outcome == "risky"
+    assert finding.detail.startswith(f"{backend} is off, and stays off: ")
+    assert mended in finding.detail
+    on = of_one(replace(FIT, firewalls=frozenset((backend,))), firewall_backend=backend)
+    assert on["firewall"] == Finding("firewall", "holds", f"{backend} is on")
 
 
 def test_cloudstacks_own_guests_are_no_obstacle() -> None:

@@ -7,6 +7,7 @@ GOOD = [Finding("memory", "holds", "enough"), Finding("NIC", "holds", "there is 
 WAIVED = [Finding("memory", "waived", "not needed"), Finding("NIC", "mendable", "will be set")]
 LATER = [Finding("memory", "later", "no libvirt yet"), Finding("NIC", "holds", "there is eth0")]
 SMALL = [Finding("memory", "fails", "too little"), Finding("NIC", "holds", "there is eth0")]
+RISKY = [Finding("memory", "risky", "just enough"), Finding("NIC", "holds", "there is eth0")]
 SILENT = [Finding("answer", "unknown", "the host did not answer")]
 
 
@@ -45,6 +46,29 @@ def test_what_is_told_later_stops_nobody() -> None:
         "later: told once libvirt is there to be asked, before the agent is set up",
     ]
     assert refusal({"kvm1": LATER}) is None
+
+
+def test_what_hinders_nothing_is_said_in_full_too() -> None:
+    assert lines({"kvm1": GOOD, "kvm2": RISKY}) == [
+        "host  memory  NIC",
+        "----  ------  ---",
+        "kvm1  ok      ok",
+        "kvm2  RISK    ok",
+        "RISK: it hinders nothing, but is not as it should be",
+        "",
+        "2 hosts: every check passes.",
+        "",
+        "host  check   finding",
+        "----  ------  -----------",
+        "kvm2  memory  just enough",
+    ]
+    assert refusal({"kvm1": GOOD, "kvm2": RISKY}) is None
+
+
+def test_of_very_many_hosts_what_hinders_nothing_is_said_all_the_same() -> None:
+    shown = lines({f"kvm{number}": RISKY for number in range(200)})
+    assert shown[0] == "200 hosts: every check passes."
+    assert shown[-1] == "kvm0, kvm1, kvm2, kvm3, kvm4 and 195 more  memory  just enough"
 
 
 def test_what_is_wrong_is_said_in_full() -> None:

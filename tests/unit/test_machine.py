@@ -33,6 +33,7 @@ interfaces=docker0 eth0 lo
 hostname=kvm1
 qualified_name=kvm1.lab.example.org
 addresses=192.168.42.11 172.17.0.1
+firewalls=ufw iptables 
 guests=vm1 qemu-process-23007 
 managed=no
 outbound=reached
@@ -87,6 +88,7 @@ def test_every_value_of_a_captured_answer_is_understood() -> None:
         addresses=frozenset(("192.168.42.11", "172.17.0.1")),
         outbound="reached",
         systemd=True,
+        firewalls=frozenset(("ufw", "iptables")),
         guests=frozenset(("vm1", "qemu-process-23007")),
         managed=False,
     )
@@ -133,9 +135,9 @@ def test_an_answer_that_breaks_off_leaves_the_rest_unknown() -> None:
     assert machine.managed is None
 
 
-def test_empty_values_are_unknown_but_no_guest_is_no_guest() -> None:
-    machine = understood("release=\nmemory=\ncpu_flags=\ninterfaces=\nguests=\n")
-    assert machine == Machine(guests=frozenset())
+def test_empty_values_are_unknown_but_no_guest_is_no_guest_and_no_firewall_none() -> None:
+    machine = understood("release=\nmemory=\ncpu_flags=\ninterfaces=\nfirewalls=\nguests=\n")
+    assert machine == Machine(firewalls=frozenset(), guests=frozenset())
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -233,6 +235,40 @@ def test_libvirt_judges_the_guests_cpu_where_it_is_there(shell: str, tmp_path: P
     virsh.write_text("#!/bin/sh\necho error: failed to connect to the hypervisor >&2\nexit 1\n")
     assert ask(shell=shell, path=path, guest_cpu=cpu)[1].guest_cpu is None
     assert ask(shell=shell, path=path)[1].guest_cpu is None
+
+
+ON = {
+    # as ufw's own program says it, translated but for a locale without a language
+    "ufw": 'case "$LANGUAGE$LC_ALL" in C) echo Status: active ;; *) echo Status: Aktiv ;; esac',
+    "firewalld": "[ $1 = --state ] && echo running",
+    "iptables": '[ "$*" = "is-active --quiet iptables" ]',
+}
+OFF = {
+    "ufw": "echo Status: inactive",
+    "firewalld": "echo not running >&2; exit 252",
+    "iptables": "exit 3",
+}
+PROGRAMS = {"ufw": "ufw", "firewalld": "firewall-cmd", "iptables": "systemctl"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may ask a firewall")
+@pytest.mark.parametrize("on", [(), *((name,) for name in ON), tuple(ON)], ids="-".join)
+def test_firewalls_are_those_that_are_on(
+    on: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LANGUAGE", "de")
+    for name, program in PROGRAMS.items():
+        executable = tmp_path / program
+        executable.write_text(f"#!/bin/sh\n{(ON if name in on else OFF)[name]}\n")
+        executable.chmod(0o755)
+    (tmp_path / "service").symlink_to("/bin/false")
+    assert ask(path=f"{tmp_path}:{os.environ['PATH']}")[1].firewalls == frozenset(on)
+
+
+def test_who_is_not_root_is_told_of_no_firewall(tmp_path: Path) -> None:
+    (tmp_path / "id").write_text("#!/bin/sh\necho 1000\n")
+    (tmp_path / "id").chmod(0o755)
+    assert ask(path=f"{tmp_path}:{os.environ['PATH']}")[1].firewalls is None
 
 
 @contextmanager

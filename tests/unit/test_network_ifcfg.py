@@ -210,7 +210,9 @@ def test_other_files_of_our_interfaces_go_and_those_of_others_stay() -> None:
 def without_ipv6(any_network: Network) -> list[str]:
     """Return the interfaces that sysctl.d(5) is told to have no IPv6."""
     _, *lines = rendered(any_network)[SYSCTLS].splitlines()
-    return [re.fullmatch(r"net\.ipv6\.conf\.(\w+)\.disable_ipv6 = 1", line)[1] for line in lines]  # type: ignore[index]
+    return [
+        re.fullmatch(r"net\.ipv6\.conf\.([\w/-]+)\.disable_ipv6 = 1", line)[1] for line in lines
+    ]  # type: ignore[index]
 
 
 @pytest.mark.parametrize(
@@ -220,6 +222,7 @@ def without_ipv6(any_network: Network) -> list[str]:
         (ON_BRIDGE, ["cloudbr1"]),
         ({**UNTAGGED, "bridges": {"cloudbr0": None}, "guest_label": "cloudbr0"}, []),
         (OPENVSWITCH, ["cloudbr", "cloudbr0", "cloudbr1"]),
+        (UPLINKS, ["bond1/50", "cloudbr0", "cloudbr1"]),
     ],
 )
 def test_a_bridge_without_an_address_has_no_ipv6(

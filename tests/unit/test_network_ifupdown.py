@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvmhost.network.backends import BACKENDS
+from kvmhost.network.backends.ifupdown.commands import WITHOUT_IPV6
 from kvmhost.network.backends.ifupdown.files import INTERFACES
 from kvmhost.network.backends.ifupdown.interfaces import parse
 from kvmhost.network.backends.ifupdown.plan import Changes, changes
@@ -98,6 +99,12 @@ DIFFERENCES: dict[tuple[str, str], tuple[str | None, str | None]] = {
     # resolv.conf(5): "domain" is obsolete and takes one name, "search" takes several.
     ("eth0.100", "dns-domain"): ("lab.example.org", None),
     ("eth0.100", "dns-search"): (None, "lab.example.org"),
+    # The kernel gives a bridge a link-local address, on which all that listens can be reached.
+    **{
+        (bridge, key): (None, line)
+        for bridge in ("cloudbr0", "cloudbr1")
+        for key, line in WITHOUT_IPV6
+    },
 }
 
 
@@ -124,6 +131,41 @@ def test_key_by_key_as_in_the_guide() -> None:
     ours = listing(merge("", network()))
     compared = {key: (guide.get(key), ours.get(key)) for key in guide | ours}
     assert {key: pair for key, pair in compared.items() if pair[0] != pair[1]} == DIFFERENCES
+
+
+def without_ipv6(files: Mapping[str, str]) -> list[str]:
+    """Return the interfaces whose stanzas keep them from IPv6."""
+    text = "".join(f"    {key} {value}\n" for key, value in WITHOUT_IPV6)
+    return [each.name for each in parse(files) if text in stanza(files, each.name)]
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({}, ["cloudbr0", "cloudbr1"]),
+        (ON_BRIDGE, ["cloudbr1"]),
+        ({**UNTAGGED, "bridges": {"cloudbr0": None}, "guest_label": "cloudbr0"}, []),
+        (OPENVSWITCH, ["cloudbr", "cloudbr0", "cloudbr1"]),
+    ],
+)
+def test_a_bridge_without_an_address_has_no_ipv6(
+    changed: dict[str, Any], expected: list[str]
+) -> None:
+    files = rendered(network(**changed), {})
+    assert without_ipv6(files) == expected
+    assert rendered(network(**changed), files) == files
+
+
+def test_a_bridge_that_gets_an_address_has_ipv6_again() -> None:
+    on_mgmt0 = rendered(network(**OPENVSWITCH), {})
+    on_cloudbr0 = network(**{**OPENVSWITCH, **ON_BRIDGE})
+    assert rendered(on_cloudbr0, on_mgmt0) == rendered(on_cloudbr0, {})
+    assert "cloudbr0" not in without_ipv6(rendered(on_cloudbr0, on_mgmt0))
+
+
+def test_what_somebody_else_says_of_a_bridges_ipv6_counts() -> None:
+    theirs = "iface cloudbr1 inet6 auto\n    accept_ra 2\n"
+    assert without_ipv6(rendered(network(), {INTERFACES: theirs})) == ["cloudbr0"]
 
 
 def test_other_lines_stay_as_they_are() -> None:

@@ -244,6 +244,8 @@ BAD: dict[str, tuple[dict[str, Any], str, str, str]] = {
         "6100:5900",
         "5900:6100",
     ),
+    "a port that VXLAN has nowhere": ({"vxlan_port": 1234}, "vxlan_port", "1234", "8472 or 4789"),
+    "VXLAN's port as text": ({"vxlan_port": "8472"}, "vxlan_port", "8472", "8472 or 4789"),
     "a port that is none": ({"firewall_ports": ["ssh"]}, "firewall_ports", "ssh", "5900:6100"),
     **{
         f"a port that is none: {port}": ({"firewall_ports": [port]}, "firewall_ports", port, "port")

@@ -29,7 +29,8 @@ def render(
     rendered = _rendered(network)
     _refuse_files_of_others(network, existing, devices)
     closed = filter(_is_closed, network.interfaces)
-    without_ipv6 = (_NO_IPV6.format(each.name) for each in closed)
+    # sysctl.d(5) has a dot of a name as a slash
+    without_ipv6 = (_NO_IPV6.format(each.name.replace(".", "/")) for each in closed)
     return (
         *(File(path_of(name), HEADER + _text(variables)) for name, variables in rendered.items()),
         *(

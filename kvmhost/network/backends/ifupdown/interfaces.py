@@ -10,6 +10,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, ip_address, ip_interface
 
 from kvmhost.network.backends.ifupdown.commands import (
+    WITHOUT_IPV6,
     RouteCommand,
     is_of_address,
     is_of_device,
@@ -306,6 +307,8 @@ def _is_said(
 ) -> bool:
     """Whether an option is among what the model says, or needs no saying."""
     name = normal(key)
+    if (key, value) in WITHOUT_IPV6:
+        return True
     if key in (*_UP, *_DOWN):
         command = route_command(value, link.name)
         if command is None:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import asdict
 
+from kvmhost.network.backends.ifupdown.commands import WITHOUT_IPV6
 from kvmhost.network.backends.ifupdown.files import (
     BEGIN,
     BLOCK,
@@ -92,12 +93,19 @@ def _options(network: Network, interface: Interface) -> Options:
         *_hardware(network, interface, said),
         *ours,
         *_route_options(interface, 4),
+        *(WITHOUT_IPV6 if _is_closed(interface) else ()),
         *(
             (key, value)
             for key, value in _kept(interface)
             if not key.startswith(OF_IPV6) and normal(key) not in said
         ),
     )
+
+
+def _is_closed(interface: Interface) -> bool:
+    """Whether it has to be kept from IPv6; a port gets none anyway."""
+    is_bridge = interface.kind == "bridge"
+    return is_bridge and interface.is_closed_to_ipv6 and not _ipv6_options(interface)
 
 
 def _hardware(network: Network, interface: Interface, said: Set[str]) -> Iterator[tuple[str, str]]:
