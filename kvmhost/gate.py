@@ -16,7 +16,7 @@ from pyinfra.api import DeployError, Host, State
 from pyinfra.api.facts import get_fact
 from pyinfra.context import ctx_config, ctx_host
 
-from kvmhost import checks, inventory, ssh
+from kvmhost import checks, inventory, lock, ssh
 from kvmhost.facts.machine import Machine, Traits
 from kvmhost.findings import few, refusal, report
 from kvmhost.settings import Settings
@@ -53,6 +53,7 @@ def _refusal(run: State) -> str | None:
         *report(checks.NAMES, found),
         *checks.minor_differences(settings, machines),
         *_not_compared(run, settings, machines),
+        *_locked(machines),
     ):
         logger.info(line)
     return refusal(found)
@@ -98,3 +99,10 @@ def _not_compared(
             unseen[cluster].append(name)
     for cluster, names in unseen.items():
         yield f"{cluster}: not compared, because not in this run or not reached: {few(names)}"
+
+
+def _locked(machines: Mapping[str, Machine | None]) -> Iterator[str]:
+    """Yield a line for each host that another run is changing: it fails when its turn comes."""
+    for name, machine in machines.items():
+        if machine and machine.locked:
+            yield f"{name}: {lock.refusal(machine.locked)}"

@@ -7,6 +7,9 @@ from shlex import quote
 from pyinfra.api import FactBase
 from typing_extensions import override
 
+LOCK = "/var/run/cloudstack-kvm-host.lock"
+"""The file on a host that a run locks (flock(1)); its first line says who. EL 6 has no /run."""
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -21,6 +24,7 @@ class Machine:
     "reached", "unresolved", "unanswered", or "untried" when there is no program to try with.
     `systemd` says whether that runs the host (sd_booted(3)).
     `guests` are the running QEMU guests; `managed` says whether CloudStack has added the host.
+    `locked` says who is changing the host at the moment, and since when; None: nobody.
     """
 
     root: bool | None = None
@@ -40,6 +44,7 @@ class Machine:
     systemd: bool | None = None
     guests: frozenset[str] | None = None
     managed: bool | None = None
+    locked: str | None = None
 
 
 _SCRIPT = r"""exec 2>/dev/null
@@ -94,6 +99,10 @@ guests() {
 [ -r /proc/1/status ] && command -v tr >/dev/null && value guests "$(guests | tr '\n' ' ')"
 [ -e /etc/cloudstack/agent/cloud.crt ] && value managed yes || value managed no
 [ -d /run/systemd/system ] && value systemd yes || value systemd no
+if [ -e LOCK ]; then  # which flock would make
+    flock -s -n LOCK true
+    [ $? != 1 ] || value locked "$(sed q LOCK)"
+fi
 
 connects() { timeout 2 bash -c ': </dev/tcp/$0/$1' "$1" "$2"; }
 answers() {
@@ -124,7 +133,7 @@ class Traits(FactBase[Machine | None]):
     @override
     def command(self, outbound_host: str | None) -> str:
         outbound = f'value outbound "$(answers {quote(outbound_host)})"' if outbound_host else ""
-        return _SCRIPT.replace("OUTBOUND", outbound)
+        return _SCRIPT.replace("LOCK", LOCK).replace("OUTBOUND", outbound)
 
     @override
     def process(self, output: list[str]) -> Machine:
@@ -148,6 +157,7 @@ class Traits(FactBase[Machine | None]):
             systemd=_truth(said.get("systemd")),
             guests=frozenset(lines["guests"].split()) if "guests" in lines else None,
             managed=_truth(said.get("managed")),
+            locked=said.get("locked"),
         )
 
 

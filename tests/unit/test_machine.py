@@ -32,6 +32,7 @@ hostname=kvm1
 qualified_name=kvm1.lab.example.org
 guests=vm1 qemu-process-23007 
 managed=no
+locked=root@desk, PID 4711, since 2026-01-01T00:00:00Z
 outbound=reached
 systemd=yes
 """  # noqa: W291 (as the host writes it)
@@ -84,6 +85,7 @@ def test_every_value_of_a_captured_answer_is_understood() -> None:
         systemd=True,
         guests=frozenset(("vm1", "qemu-process-23007")),
         managed=False,
+        locked="root@desk, PID 4711, since 2026-01-01T00:00:00Z",
     )
 
 
