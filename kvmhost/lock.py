@@ -3,7 +3,8 @@
 A process on the host holds flock(1)'s lock as long as it can hear this run, at the other end of a
 channel of the host's connection: a run that is killed closes it. When the workstation is gone
 without a word, the process is heard no more, and TCP gives up what it says each minute: after a
-quarter of an hour (tcp(7), tcp_retries2).
+quarter of an hour (tcp(7), tcp_retries2). A command that a killed run has begun goes on to its
+end; those that take long, package managers, have locks of their own.
 
 A connection that is made anew takes the lock over. Until it does, the guard keeps others from
 changing the network.
