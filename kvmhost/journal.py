@@ -4,12 +4,10 @@ import getpass
 import os
 import socket
 import subprocess
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 from pyinfra.api import Host, State
-from pyinfra.api.operation import OperationMeta
 
 TAG = "cloudstack-kvm-host"
 """What the lines are found by: `journalctl -t cloudstack-kvm-host`."""
@@ -38,22 +36,21 @@ def version() -> str:
 
 
 def line(run: State, host: Host) -> str:
-    """Return the line: version, who, and the operations that changed something or failed."""
-    done = list(_done(run, host))
-    changed = [name for name, operation in done if operation.did_change()]
-    failed = [name for name, operation in done if not operation.did_succeed()]
-    said = [f"changed: {'; '.join(changed)}" if changed else "nothing changed"]
-    if failed:
-        said.append(f"failed: {'; '.join(failed)}")
-    return _printable(f"version {version()}, {who()}: {'. '.join(said)}")
+    """Return the line: version, who, and the operations that changed something or failed.
 
-
-def _done(run: State, host: Host) -> Iterator[tuple[str, OperationMeta]]:
-    """Yield the operations that came to an end on a host, by name."""
-    for each in host.op_hash_order:
-        data = run.ops[host].get(each)
-        if data is not None and data.operation_meta.is_complete():
-            yield ", ".join(sorted(run.op_meta[each].names)), data.operation_meta
+    One that still goes on, because the run was interrupted, is named as well.
+    """
+    said: dict[str, list[str]] = {"changed": [], "failed": [], "broken off": []}
+    for each, data in run.ops[host].items():
+        operation, name = data.operation_meta, ", ".join(sorted(run.op_meta[each].names))
+        if each == host.executing_op_hash:
+            said["broken off"].append(name)
+        elif operation.is_complete() and not operation.did_succeed():
+            said["failed"].append(name)
+        elif operation.is_complete() and operation.did_change():
+            said["changed"].append(name)
+    what = ". ".join(f"{how}: {'; '.join(names)}" for how, names in said.items() if names)
+    return _printable(f"version {version()}, {who()}: {what or 'nothing changed'}")
 
 
 def _printable(text: str) -> str:

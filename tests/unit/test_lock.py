@@ -43,6 +43,16 @@ def does(command: str | None) -> Commands:
 does(name="Change a thing", command={command!r})
 does(name="Find all as it is to be", command=None)
 """
+BROKEN_OFF = """
+from pyinfra.api import FunctionCommand
+
+@operation()
+def disconnected() -> Commands:
+    yield FunctionCommand(lambda state, host: host.disconnect(), (), {})
+
+disconnected(name="Be disconnected")
+does(name="Find all as it is to be again", command=None)
+"""
 
 
 @dataclass(frozen=True)
@@ -158,8 +168,16 @@ def test_a_run_that_changes_nothing_says_so(site: Site) -> None:
 def test_what_failed_is_said_too(site: Site) -> None:
     assert site.run("exit 7").status == 1
     [line] = site.journal
-    assert line.endswith(": nothing changed. failed: Change a thing")
+    assert line.endswith(": failed: Change a thing")
     assert site.is_free()
+
+
+def test_what_goes_on_when_the_run_is_broken_off_is_said_too(site: Site) -> None:
+    deploy = site.deploy("true")
+    Path(deploy).write_text(Path(deploy).read_text() + BROKEN_OFF)
+    assert pyinfra(site.inventory(), deploy, "-y", timeout=LIMIT).status == 0
+    [early, _] = site.journal
+    assert early.endswith(": changed: Change a thing. broken off: Be disconnected")
 
 
 @pytest.mark.parametrize("how", [("--dry",), ("--dry", "-y")], ids=" ".join)
