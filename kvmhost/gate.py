@@ -17,7 +17,7 @@ from pyinfra.api import DeployError, FactBase, Host, State
 from pyinfra.api.facts import get_fact
 from pyinfra.context import ctx_config, ctx_host
 
-from kvmhost import checks, inventory, ssh
+from kvmhost import checks, inventory, lock, ssh
 from kvmhost.facts.libvirt import CommonCpu, HostCpu
 from kvmhost.facts.machine import Machine, Traits
 from kvmhost.findings import Findings, few, refusal, report
@@ -59,6 +59,7 @@ def _refusal(run: State) -> str | None:
         *checks.uplink_differences(settings),
         *_not_compared(run, settings, machines),
         *_common_cpus(run, settings, machines, found),
+        *_locked(machines),
     ):
         logger.info(line)
     return refusal(found)
@@ -142,3 +143,10 @@ def _common_cpu(run: State, cluster: str, hosts: Sequence[Host]) -> Iterator[str
     [lines] = _answers(run, CommonCpu, {hosts[0]: {"cpus": different}}).values()
     yield f"{cluster}: a CPU that all of these hosts can give to guests, for the cluster's file:"
     yield from lines or ("libvirt says none",)
+
+
+def _locked(machines: Mapping[str, Machine | None]) -> Iterator[str]:
+    """Yield a line for each host that another run is changing: it fails when its turn comes."""
+    for name, machine in machines.items():
+        if machine and machine.locked:
+            yield f"{name}: {lock.refusal(machine.locked)}"

@@ -19,6 +19,7 @@ import gevent
 import paramiko
 from gevent.select import select
 from pyinfra.api import Host, StringCommand
+from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS
 from pyinfra.api.exceptions import ConnectError
 from pyinfra.connectors.ssh import SSHConnector
 from pyinfra.connectors.sshuserclient.client import (
@@ -27,7 +28,11 @@ from pyinfra.connectors.sshuserclient.client import (
     get_host_keys,
     get_ssh_config,
 )
-from pyinfra.connectors.util import clear_askpass_cache
+from pyinfra.connectors.util import (
+    clear_askpass_cache,
+    extract_control_arguments,
+    make_unix_command_for_host,
+)
 from typing_extensions import Buffer, override
 
 _CONNECTION = 30
@@ -277,6 +282,35 @@ def answer(host: Host, command: str, arguments: Mapping[str, Any]) -> list[str]:
     return list(output.stdout_lines)
 
 
+def begin(host: Host, command: str, arguments: Mapping[str, Any]) -> paramiko.Channel:
+    """Begin a command on the host that hears what is sent on the channel, until that is closed.
+
+    Raises ConnectError when the host is not connected, SSHException when it does not answer.
+    """
+    given: dict[str, Any] = dict(arguments)
+    with_terminal = extract_control_arguments(given).get("_get_pty")  # type: ignore[arg-type]
+    line = make_unix_command_for_host(host.state, host, StringCommand(command), **given)
+    channel = _transport(_connector(host)).open_session(timeout=_ANSWER)
+    channel.settimeout(_ANSWER)
+    if with_terminal:
+        channel.get_pty()
+    channel.exec_command(line.get_raw_value())
+    return channel
+
+
+def is_present(host: Host, channel: paramiko.Channel) -> bool:
+    """Whether a channel is one of the host's present connection, and its command goes on."""
+    client = _connector(host).client
+    ended = channel.closed or channel.exit_status_ready()
+    return client is not None and channel.get_transport() is client.get_transport() and not ended
+
+
+def operations_arguments(host: Host) -> dict[str, Any]:
+    """Return how the present operation runs its commands: with its sudo, as its user."""
+    given: dict[str, Any] = dict(host.current_op_global_arguments or {})
+    return {key: given[key] for key in CONNECTOR_ARGUMENT_KEYS if key in given}
+
+
 def reason(error: Exception) -> str:
     """Return what an exception says, or at least what it is."""
     said = str(error)
@@ -358,10 +392,14 @@ def _descriptor(pipe: IO[bytes] | None) -> int:
 
 def _key(connector: SSHConnector) -> paramiko.PKey:
     """Return the host's key; raise ConnectError when the host is not connected."""
+    return _transport(connector).get_remote_server_key()
+
+
+def _transport(connector: SSHConnector) -> paramiko.Transport:
     transport = connector.client.get_transport() if connector.client else None
     if transport is None or not transport.is_active():
         raise ConnectError(f"{connector.host.name} is not connected")
-    return transport.get_remote_server_key()
+    return transport
 
 
 def _left_open(error: BaseException | None) -> Iterator[paramiko.Transport]:

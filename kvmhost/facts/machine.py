@@ -11,6 +11,9 @@ from kvmhost.facts.cloudstack import CERTIFICATE, CERTIFIED_COMMAND
 from kvmhost.guest_cpu import comparison, verdict
 from kvmhost.iptables import in_use
 
+LOCK = "/var/run/cloudstack-kvm-host.lock"
+"""The file on a host that a run locks (flock(1)); its first line says who. EL 6 has no /run."""
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -28,6 +31,7 @@ class Machine:
     `systemd` says whether that runs the host (sd_booted(3)).
     `firewalls` are those of ufw, firewalld and iptables that are on; only root is told.
     `guests` are the running QEMU guests; `managed` says whether CloudStack has added the host.
+    `locked` says who is changing the host at the moment, and since when; None: nobody.
     """
 
     root: bool | None = None
@@ -50,6 +54,7 @@ class Machine:
     firewalls: frozenset[str] | None = None
     guests: frozenset[str] | None = None
     managed: bool | None = None
+    locked: str | None = None
 
 
 _SCRIPT = r"""exec 2>/dev/null
@@ -109,6 +114,10 @@ guests() {
 [ -r /proc/1/status ] && command -v tr >/dev/null && value guests "$(guests | tr '\n' ' ')"
 [ -e CERTIFICATE ] && value managed yes || value managed no
 [ -d /run/systemd/system ] && value systemd yes || value systemd no
+if [ -e LOCK ]; then  # which flock would make
+    flock -s -n LOCK true
+    [ $? != 1 ] || value locked "$(sed q LOCK)"
+fi
 
 firewalls() {
     # translated otherwise
@@ -151,7 +160,7 @@ class Traits(FactBase[Machine | None]):
     def command(self, outbound_host: str | None, guest_cpu: str | None) -> str:
         outbound = f'value outbound "$(answers {quote(outbound_host)})"' if outbound_host else ""
         judged = f"guest_cpu() {{ {comparison(guest_cpu, seconds=20)}; }}" if guest_cpu else ""
-        script = _SCRIPT.replace("IPTABLES", in_use("iptables"))
+        script = _SCRIPT.replace("LOCK", LOCK).replace("IPTABLES", in_use("iptables"))
         return script.replace("OUTBOUND", outbound).replace("GUEST_CPU", judged)
 
     @override
@@ -179,6 +188,7 @@ class Traits(FactBase[Machine | None]):
             firewalls=_possibly_none(lines.get("firewalls")),
             guests=_possibly_none(lines.get("guests")),
             managed=_truth(said.get("managed")),
+            locked=said.get("locked"),
         )
 
 

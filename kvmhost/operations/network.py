@@ -14,10 +14,9 @@ from typing import Any, Literal
 import gevent
 from pyinfra import host
 from pyinfra.api import FunctionCommand, Host, State, StringCommand
-from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS
 from pyinfra.api.exceptions import ConnectError
 
-from kvmhost import ssh
+from kvmhost import lock, ssh
 from kvmhost.facts.cloudstack import ANEW
 from kvmhost.facts.network import Network as PresentNetwork
 from kvmhost.masking import masked_reason
@@ -304,6 +303,7 @@ def _verify(host: Host, pending: Pending) -> None:
     for gateway in gateways:
         if str(gateway) not in known:
             raise UnconfirmedError(f"the gateway {gateway} does not answer the host")
+    lock.hold(host)  # from here on it is what keeps others out, and no longer the guard
     try:
         _answer(host, f"sh {GUARD}/guard confirm {pending.token}")
     except ConnectError as error:
@@ -405,7 +405,4 @@ def _remember(host: Host, destination: ssh.Destination) -> None:
 
 def _answer(host: Host, command: str) -> list[str]:
     """Run a command as the operation would: with its sudo, as its user."""
-    given: dict[str, Any] = dict(host.current_op_global_arguments or {})
-    return ssh.answer(
-        host, command, {key: given[key] for key in CONNECTOR_ARGUMENT_KEYS if key in given}
-    )
+    return ssh.answer(host, command, ssh.operations_arguments(host))

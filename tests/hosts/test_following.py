@@ -195,6 +195,8 @@ def follow(site: Site) -> None:
     assert f"Network confirmed, reached at {new}" in run.output
     assert "Traceback" not in run.output
     assert site.addresses == [new]
+    last = site.on_host("journalctl -q -o cat -t cloudstack-kvm-host | tail -n 1")
+    assert ": changed: Native bridges | " in last
     found = subprocess.run(
         ["ssh-keygen", "-F", f"[{new}]:{PORT}", "-f", site.known_hosts],
         capture_output=True,

@@ -311,6 +311,17 @@ def test_a_name_in_upper_case_is_the_same_name(tmp_path: Path) -> None:
     assert finished.changed == {}
 
 
+@pytest.mark.parametrize("how", ["--dry", "-y"])
+def test_a_host_that_another_run_changes_is_named(tmp_path: Path, how: str) -> None:
+    hosts = fakes(2)
+    who = "root@desk, PID 4711, since 2026-01-01T00:00:00Z"
+    answer(hosts, 2, MACHINE, machine(2, locked=who))
+    finished = run(tmp_path, hosts, PREFLIGHT, how)
+    assert finished.status == 0
+    assert f"@fake/kvm2: another run works on this host: {who}\n" in finished.output
+    assert "@fake/kvm1: another run" not in finished.output
+
+
 def test_a_dry_run_that_is_not_root_is_no_dry_run(tmp_path: Path) -> None:
     hosts = fakes(2)
     answer(hosts, 2, MACHINE, machine(2, root="no"))

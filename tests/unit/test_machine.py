@@ -36,6 +36,7 @@ addresses=192.168.42.11 172.17.0.1
 firewalls=ufw iptables 
 guests=vm1 qemu-process-23007 
 managed=no
+locked=root@desk, PID 4711, since 2026-01-01T00:00:00Z
 outbound=reached
 systemd=yes
 """  # noqa: W291 (as the host writes it)
@@ -91,6 +92,7 @@ def test_every_value_of_a_captured_answer_is_understood() -> None:
         firewalls=frozenset(("ufw", "iptables")),
         guests=frozenset(("vm1", "qemu-process-23007")),
         managed=False,
+        locked="root@desk, PID 4711, since 2026-01-01T00:00:00Z",
     )
 
 

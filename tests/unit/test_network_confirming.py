@@ -1,9 +1,12 @@
 """Where a host is looked for after a change of its network, and how its word is understood."""
 
+import json
 import subprocess
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
+from pyinfra.api import Host
 
 from kvmhost.operations import network
 from kvmhost.operations.network import (
@@ -101,6 +104,24 @@ def test_a_change_that_was_rolled_back_is_undone_for_the_hosts_reason(stage: str
     with pytest.raises(UndoneError) as caught:
         _understood([stage, ARMED, APPLYING, APPLIED, ROLLING, ROLLED])
     assert str(caught.value) == "rolled back: nobody confirmed in time"
+
+
+def test_a_run_is_locked_in_again_before_the_guard_lets_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done: list[str] = []
+
+    def answer(host: Host, command: str) -> list[str]:
+        done.append(command)
+        gateways = PENDING.network.gateways
+        return [json.dumps([{"dst": str(each), "lladdr": "52:54:00:0:0:1"} for each in gateways])]
+
+    monkeypatch.setattr(network, "_stage", lambda host, pending: "applied")
+    monkeypatch.setattr(network, "_difference", lambda host, pending: None)
+    monkeypatch.setattr(network, "_answer", answer)
+    monkeypatch.setattr(network.lock, "hold", lambda host: done.append("locked"))
+    network._verify(Mock(Host), PENDING)
+    assert done[-2:] == ["locked", f"sh {network.GUARD}/guard confirm {TOKEN}"]
 
 
 def asked(
