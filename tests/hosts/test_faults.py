@@ -125,7 +125,9 @@ def beginning_with_libvirt(command: str) -> str:
 
 TEN_FAULTS = {
     "off": Fault("systemctl poweroff", "true", "Could not connect"),
-    "loses power": Fault(beginning_with_libvirt("systemctl poweroff -ff"), "true", "lost"),
+    "is switched off in the middle": Fault(
+        beginning_with_libvirt("systemctl poweroff"), "true", "lost"
+    ),
     "falls silent": Fault(beginning_with_libvirt("pkill -STOP sshd"), "true", "lost"),
     "holds apt's lock": Fault(
         f"apt-get update -qq; {HOLD_APT_LOCK}",
