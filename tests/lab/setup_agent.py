@@ -35,7 +35,6 @@ QEMU = {
     "user": '"root"',
     "group": '"root"',
     "vnc_tls": "1",
-    "vnc_tls_x509_verify": "1",
     "vnc_tls_x509_cert_dir": '"/etc/pki/libvirt-vnc"',
 }
 SOCKETS = tuple(f"libvirtd{kind}.socket" for kind in ("", "-ro", "-admin", "-tls", "-tcp"))
