@@ -62,6 +62,14 @@ def run(hosts: Hosts, deploy: Deploy) -> Callable[[], Run]:
     return lambda: deploy("-y", "--json", *DATA, *limits)
 
 
+@pytest.fixture
+def guest(hosts: Hosts) -> Iterator[None]:
+    """Have a guest run on the first host."""
+    hosts[0].run("virsh create /dev/stdin", stdin=DOMAIN)
+    yield
+    hosts[0].run("virsh destroy guest1", check=False)
+
+
 def said(hosts: Hosts, command: str) -> dict[str, str]:
     return {host.name: host.run(command).stdout for host in hosts}
 
@@ -108,25 +116,27 @@ def test_the_first_run_puts_back_what_was_destroyed_and_leaves_what_is_cloudstac
     assert said(hosts, f"{STARTED} | grep Id=libvirtd") == libvirtd
 
 
+@pytest.mark.usefixtures("guest")
 def test_the_runs_after_it_change_no_file_and_restart_no_service(
     hosts: Hosts, run: Callable[[], Run]
 ) -> None:
     for host in hosts:
         cloudstack.store_properties(host)
         assert r"host.tags=ha\:fast\=1" in host.run(f"cat {AGENT}").stdout
-    before = said(hosts, f"{OWNED}{FILES}; {STARTED}")
+    everything = f"{OWNED}{FILES}; pgrep -f '[g]uest=guest1'; {STARTED}"
+    before = said(hosts, everything)
     for _ in range(2):
         again = run()
         assert again.status == 0, again.output
         assert again.changed == {}
-    assert said(hosts, f"{OWNED}{FILES}; {STARTED}") == before
+    assert said(hosts, everything) == before
 
 
+@pytest.mark.usefixtures("guest")
 def test_under_a_guest_nothing_is_restarted_until_it_has_gone(
     hosts: Hosts, run: Callable[[], Run]
 ) -> None:
     host = hosts[0]
-    host.run("virsh create /dev/stdin", stdin=DOMAIN)
     started = said(hosts, STARTED)
     host.run(f"sed -i /host.reserved/d {AGENT}")
     waiting = run()
@@ -142,18 +152,15 @@ def test_under_a_guest_nothing_is_restarted_until_it_has_gone(
     assert run().changed == {}
 
 
+@pytest.mark.usefixtures("guest")
 def test_a_guest_migrates_over_tls_there_and_back(hosts: Hosts) -> None:
     source, target = hosts[:2]
-    source.run("virsh create /dev/stdin", stdin=DOMAIN)
-    try:
-        for here, there in ((source, target), (target, source)):
-            address = there.ssh_hostname
-            here.run(
-                f"virsh migrate --live guest1 qemu+tls://{address}/system --migrateuri tcp://{address}"
-            )
-            assert there.run("virsh domstate guest1").stdout.strip() == "running"
-    finally:
-        source.run("virsh destroy guest1", check=False)
+    for here, there in ((source, target), (target, source)):
+        address = there.ssh_hostname
+        here.run(
+            f"virsh migrate --live guest1 qemu+tls://{address}/system --migrateuri tcp://{address}"
+        )
+        assert there.run("virsh domstate guest1").stdout.strip() == "running"
 
 
 def test_a_host_that_is_added_once_more_stays_cloudstacks(

@@ -44,6 +44,7 @@ MODULAR = (
 )
 RANGES = ("5900:6100", "49152:49216")
 REFUSAL = ("-j", "REJECT", "--reject-with", "icmp-host-prohibited")
+_PROPERTY = re.compile(r"\s*(?![#!])((?:\\.|[^\\:=\s])+)\s*[:=]?\s*(.*)", re.ASCII)
 _CONTROLS = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
 
 
@@ -134,10 +135,12 @@ def stored(text: str) -> str:
     """Return properties as Java's Properties has them after it has loaded and stored them.
 
     Of comments nothing is left, and the order is another.
+
+    text: bytes that were taken for Latin-1, as Java takes them.
     """
     properties = {}
-    for line in text.splitlines():
-        if match := re.fullmatch(r"\s*(?![#!])((?:\\.|[^\\:=\s])+)\s*[:=]?\s*(.*)", line):
+    for line in text.split("\n"):
+        if match := _PROPERTY.fullmatch(line):
             properties[unescaped(match[1])] = unescaped(match[2])
     lines = [f"{escaped(key)}={escaped(value)}\n" for key, value in sorted(properties.items())]
     return "".join((time.strftime("#%a %b %d %H:%M:%S %Z %Y\n"), *lines))

@@ -47,8 +47,9 @@ def test_values_are_written_as_javas_properties_are(text: str, written: str) -> 
 
 
 def test_storing_leaves_no_comment_and_means_the_same() -> None:
-    text = "# why\n!so\n\nhost=a@b\n  tags : x:y\nempty=\nhost=c@d\nuuid\\:1 z \n"
+    place = "Åre".encode().decode("latin-1")
+    text = f"# why\n!so\n\nhost=a@b\n  tags : x:y\nempty=\nhost={place}\nuuid\\:1 z \n"
     date, *lines = stored(text).splitlines()
     assert date.startswith("#")
-    assert lines == ["empty=", "host=c@d", "tags=x\\:y", "uuid\\:1=z "]
+    assert lines == ["empty=", r"host=\u00C3\u0085re", "tags=x\\:y", "uuid\\:1=z "]
     assert stored(stored(text)).splitlines()[1:] == lines
