@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.lab import guide, lab
+from tests.lab import cloudstack, guide, lab
 from tests.lab.distributions import Distribution
 from tests.lab.fleet import Fleet, Node
 from tests.runs import Run
@@ -149,8 +149,8 @@ def test_limit_touches_only_its_cluster(hosts: Hosts, deploy: Deploy) -> None:
 
 def test_a_firewall_that_is_on_lets_only_the_sources_in(hosts: Hosts, deploy: Deploy) -> None:
     host = hosts[0]
-    # as CloudStack's own setup does
-    host.run("ufw --force enable && ufw allow 16509")
+    host.run("ufw --force enable")
+    cloudstack.open_ports(host)
     try:
         run = deploy("-y", "--json", "--limit", host.name)
         assert run.changed == {"Firewall | Open CloudStack's ports": [host.name]}

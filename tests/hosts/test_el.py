@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.lab import guide
+from tests.lab import cloudstack, guide
 from tests.lab.fleet import DEADLINE, Fleet, Node, wait_until
 from tests.ports import PORTS, rules_before_refusal
 from tests.runs import Run
@@ -76,8 +76,8 @@ def test_iptables_lets_the_sources_in_once_before_it_refuses(
 ) -> None:
     host = with_iptables
     data = ("--data", "firewall_backend=iptables", "--limit", host.name)
-    # what CloudStack's own setup has added, and an administrator too far down
-    host.run("iptables -I INPUT -p tcp -m tcp --dport 16509 -j ACCEPT")
+    cloudstack.open_ports(host)
+    # what an administrator has added too far down
     host.run("iptables -A INPUT -s 192.168.144.0/24 -p tcp -m tcp --dport 1798 -j ACCEPT")
     for _ in range(2):
         run = deploy("-y", "--json", *data)

@@ -1,4 +1,4 @@
-"""Command line of the lab: python -m tests.lab up|down|status|ssh."""
+"""Command line of the lab: python -m tests.lab up|down|status|ssh|add."""
 
 import argparse
 import os
@@ -7,7 +7,7 @@ import sys
 from docker.errors import DockerException
 
 from kvmhost.table import render
-from tests.lab import lab
+from tests.lab import cloudstack, lab
 from tests.lab.fleet import Fleet, LabError
 
 SYSTEMS = {"debian": "Debian {}", "rhel": "stand-in for EL {}"}
@@ -68,6 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     ssh = command("ssh", _ssh, "Log in to a node as root, or run a command there.")
     ssh.add_argument("name", metavar="NAME")
     ssh.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND")
+    add = command("add", _add, "Do to deployed nodes what CloudStack does when it adds a host.")
+    add.add_argument("names", nargs="+", metavar="NAME")
     return parser
 
 
@@ -104,6 +106,13 @@ def _ssh(arguments: argparse.Namespace) -> None:
     node = Fleet.load(arguments.fleet).node(arguments.name)
     command = node.ssh_command(*arguments.command)
     os.execvp(command[0], command)
+
+
+def _add(arguments: argparse.Namespace) -> None:
+    fleet = Fleet.load(arguments.fleet)
+    for node in [fleet.node(name) for name in arguments.names]:
+        cloudstack.add(fleet, node)
+        print(f"{node.name} is set up as CloudStack does it")
 
 
 def _print_table(fleet: Fleet) -> None:

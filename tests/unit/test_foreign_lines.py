@@ -4,7 +4,6 @@ CloudStack's part is done here as its programs do it: cloudstack-setup-agent set
 merely begin alike, and adds rules; the agent writes its properties with Java's Properties.store.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, ip_network
 
@@ -17,6 +16,7 @@ from kvmhost.iptables import EMPTY, accepting, input_chain, set_rules
 from kvmhost.keyvalue import ARGUMENTS, LIBVIRT, PROPERTIES, set_keys
 from kvmhost.ufw import Rule, allowing, closing, opening
 from tasks.libvirt import LIBVIRTD, LISTEN
+from tests.lab.setup_agent import escaped, with_entries
 
 Step = Callable[[str], str]
 OURS = {"guest.cpu.mode": "host-model", "host.reserved.mem.mb": "2048"}
@@ -38,16 +38,6 @@ def of_nobody(*keys: Mapping[str, str]) -> st.SearchStrategy[list[str]]:
     return st.lists(lines.filter(lambda line: not any(name in line for name in names)))
 
 
-def begins_alike(text: str, values: Mapping[str, str]) -> str:
-    """Set keys as cloudstack-setup-agent does: in every line that begins with the key."""
-    lines = text.split("\n")
-    for key, value in values.items():
-        found = [line.startswith(key) for line in lines]
-        lines = [f"{key}={value}" if hit else line for hit, line in zip(found, lines, strict=True)]
-        lines += [] if any(found) else [f"{key}={value}"]
-    return "\n".join(lines)
-
-
 def survives(text: str, foreign: list[str], deploy: Step, add: Step, redeploy: Step) -> str:
     """Return the text in the end, after foreign lines were seen to stay, in their order."""
     for step in (deploy, add, redeploy):
@@ -64,7 +54,7 @@ def test_agent_properties(foreign: list[str]) -> None:
         "\n".join(("guid=", *foreign, "")),
         foreign,
         lambda text: set_keys(text, OURS | LABELS, PROPERTIES),
-        lambda text: begins_alike(text, OWNED | LABELS),
+        lambda text: with_entries(text, OWNED | LABELS),
         lambda text: set_keys(text, OURS, PROPERTIES),
     )
     assert {f"{key}={value}" for key, value in (OURS | OWNED).items()} <= {*text.split("\n")}
@@ -76,12 +66,12 @@ def test_agent_properties(foreign: list[str]) -> None:
     )
 )
 def test_agent_properties_that_java_has_stored(foreign: dict[str, str]) -> None:
-    stored = {key: re.sub(r"([\\:=#!])", r"\\\1", value) for key, value in OWNED.items()}
-    lines = [f"{key}={value.encode('unicode_escape').decode()}" for key, value in foreign.items()]
+    stored = [f"{key}={escaped(value)}" for key, value in OWNED.items()]
+    lines = [f"{key}={escaped(value)}" for key, value in foreign.items()]
     survives(
         "#Mon Nov 23 10:00:00 UTC 2026\n",
         lines,
-        lambda text: "\n".join((text, *lines, *(f"{k}={v}" for k, v in stored.items()), "")),
+        lambda text: "\n".join((text, *lines, *stored, "")),
         lambda text: set_keys(text, OURS, PROPERTIES),
         lambda text: set_keys(text, OURS, PROPERTIES),
     )
@@ -93,7 +83,7 @@ def test_libvirtd_conf(foreign: list[str]) -> None:
         "\n".join(("#listen_tls = 0", *foreign, "")),
         foreign,
         lambda text: set_keys(text, LISTEN | LIBVIRTD, LIBVIRT),
-        lambda text: begins_alike(text, TLS),
+        lambda text: with_entries(text, TLS),
         lambda text: set_keys(text, LIBVIRTD, LIBVIRT),
     )
     assert {f"{key}={value}" for key, value in TLS.items()} <= {*text.split("\n")}
@@ -107,7 +97,7 @@ def test_the_arguments_of_libvirtd(foreign: list[str]) -> None:
             return set_keys(text, {"LIBVIRTD_ARGS": '"--listen"'}, ARGUMENTS)
 
         def add(text: str, theirs: Mapping[str, str] = theirs) -> str:
-            return begins_alike(text, theirs)
+            return with_entries(text, theirs)
 
         survives("\n".join((*foreign, "")), foreign, deploy, add, deploy)
 
