@@ -53,6 +53,7 @@ def state(host: Node) -> dict[str, str]:
     return files | {what: host.run(what).stdout for what in (UNITS, PACKAGES)}
 
 
+@pytest.mark.thorough
 def test_a_run_that_is_killed_at_any_moment_is_completed_by_the_next(
     hosts: tuple[Node, ...], deploy: Deploy
 ) -> None:
