@@ -134,6 +134,7 @@ def _common_cpus(
 
 
 def _common_cpu(run: State, cluster: str, hosts: Sequence[Host]) -> Iterator[str]:
+    yield ""
     cpus = _answers(run, HostCpu, {each: {} for each in hosts})
     if silent := [name for name, cpu in cpus.items() if cpu is None]:
         yield f"{cluster}: the next run says which CPU all of these hosts can give to guests, if"

@@ -88,11 +88,12 @@ def as_settings(cpu: str) -> tuple[str, ...] | None:
     if model is None:
         return None
     features = [
-        f"{'-' if feature.get('policy') in ('disable', 'forbid') else ''}{feature.get('name')}"
+        json.dumps(f"{'-' * (feature.get('policy') == 'disable')}{feature.get('name')}")
         for feature in found.iter("feature")
     ]
+    comma = "," if len(features) == 1 else ""
     return (
         'guest_cpu_mode = "custom"',
         f"guest_cpu_model = {json.dumps(model)}",
-        f"guest_cpu_features = ({''.join(f'{json.dumps(each)}, ' for each in features).strip()})",
+        f"guest_cpu_features = ({', '.join(features)}{comma})",
     )

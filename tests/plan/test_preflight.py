@@ -166,7 +166,7 @@ PASTED = [
     "cluster_a: a CPU that all of these hosts can give to guests, for the cluster's file:",
     'guest_cpu_mode = "custom"',
     'guest_cpu_model = "SandyBridge"',
-    'guest_cpu_features = ("vme", "-avx",)',
+    'guest_cpu_features = ("vme", "-avx")',
 ]
 
 

@@ -103,8 +103,11 @@ def test_a_baseline_is_written_as_the_settings_have_it() -> None:
     assert as_settings(BASELINE) == (
         'guest_cpu_mode = "custom"',
         'guest_cpu_model = "Broadwell-noTSX-IBRS"',
-        'guest_cpu_features = ("vme", "-mpx",)',
+        'guest_cpu_features = ("vme", "-mpx")',
     )
+    one = as_settings(described("EPYC", ("-svm",)))
+    assert one is not None
+    assert one[-1] == 'guest_cpu_features = ("-svm",)'
     assert as_settings(described("EPYC", ())) == (
         'guest_cpu_mode = "custom"',
         'guest_cpu_model = "EPYC"',
