@@ -67,7 +67,7 @@ class On(guarded.Goal):
         present = fact.process(guarded.answer(host, fact.command(backend=self.backend)))
         if present is None:
             raise guarded.UnconfirmedError(f"the state of {self.backend} cannot be read")
-        return f"{' and '.join(present.off)} off" if present.off else None
+        return "; ".join(f"{service} is off" for service in present.off) or None
 
     @override
     def check(self, host: Host) -> None:
