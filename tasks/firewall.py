@@ -22,7 +22,7 @@ def firewall() -> None:
             _firewalld(settings)
     if settings.firewall.firewall_enabled:
         firewalls.enabled(
-            name="Switch the firewall on, unless it is",
+            name="Have the firewall on, and the guests' packets let through",
             backend=settings.platform.firewall_backend,
             timeout=settings.guard.network_confirm_timeout,
             with_guests=settings.guard.network_change_with_guests,

@@ -1,42 +1,14 @@
 """Whether a host's firewall is on, now and at boot."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 from pyinfra.api import FactBase
 from typing_extensions import override
 
 from kvmhost.facts.files import decoded
-from kvmhost.firewalls import FIREWALLS
+from kvmhost.firewalls import FIREWALLS, Present, Service
 from kvmhost.network.change import GUARD
 
 
-@dataclass(frozen=True)
-class Service:
-    """Whether a service is on, and whether it is enabled at boot."""
-
-    on: bool
-    enabled: bool
-
-
-@dataclass(frozen=True)
-class Firewall:
-    """The services of a firewall by name, and the texts of its files by path.
-
-    `unconfirmed` says that a change stands behind it which the host may still undo.
-    """
-
-    services: Mapping[str, Service]
-    files: Mapping[str, str]
-    unconfirmed: bool
-
-    @property
-    def off(self) -> tuple[str, ...]:
-        """The services that are off."""
-        return tuple(name for name, service in self.services.items() if not service.on)
-
-
-class State(FactBase[Firewall | None]):
+class State(FactBase[Present | None]):
     """Whether a firewall is on; None when the host did not answer.
 
     ip6tables counts only where the kernel has IPv6.
@@ -54,14 +26,16 @@ class State(FactBase[Firewall | None]):
             f"$(systemctl is-enabled {service}.service 2>/dev/null)"
             for service in firewall.services
         )
-        return (
-            f"{'; '.join(services)}; for file in {' '.join(firewall.paths)}; do "
-            'if [ -e "$file" ]; then echo "file $file $(base64 -w0 "$file")"; fi; done; '
-            f"if [ -e {GUARD}/armed ]; then echo unconfirmed; fi; echo all"
+        files = (
+            f'if [ -e {path} ]; then echo "file {path} $(base64 -w0 {path})"; fi'
+            for path in firewall.paths
+        )
+        return "; ".join(
+            (*services, *files, f"if [ -e {GUARD}/armed ]; then echo unconfirmed; fi", "echo all")
         )
 
     @override
-    def process(self, output: list[str]) -> Firewall | None:
+    def process(self, output: list[str]) -> Present | None:
         told = [line.split(" ") for line in output]
         services = {
             words[1]: Service(on=words[2] == "on", enabled=words[3:] == ["enabled"])
@@ -70,7 +44,7 @@ class State(FactBase[Firewall | None]):
         }
         if output[-1] != "all" or not services:
             return None
-        return Firewall(
+        return Present(
             services=services,
             files={words[1]: decoded("".join(words[2:])) for words in told if words[0] == "file"},
             unconfirmed="unconfirmed" in output,

@@ -1,11 +1,13 @@
 """What switches a firewall on, in whole runs of its task, with each of the three firewalls."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kvmhost.firewalls import FIREWALLS
 from kvmhost.iptables import EMPTY
 from kvmhost.network.change import GUARD
 from tests.plan.support import commands, fake_host, inventory
@@ -22,9 +24,11 @@ OFFERED = tuple(
     f"service {name} {encoded(PORT.format(port))}"
     for name, port in (("ssh", 22), ("libvirt", 16509))
 )
-FILES = ("/etc/sysconfig/iptables", "/etc/sysconfig/ip6tables")
 RULES = EMPTY.replace("COMMIT", "-A INPUT -j REJECT\n-A FORWARD -j REJECT\nCOMMIT")
-SWITCH = "Firewall | Switch the firewall on, unless it is"
+SWITCH = "Firewall | Have the firewall on, and the guests' packets let through"
+
+READY = {each.path: each.content for backend in SERVICES for each in FIREWALLS[backend].files({})}
+"""The files of a firewall that lets the guests' packets through."""
 
 
 def services(backend: str, state: str) -> list[str]:
@@ -38,6 +42,7 @@ def run(
     *how: str,
     guests: str = "",
     defaults: str = DEFAULTS,
+    files: Mapping[str, str] = READY,
     **data: Any,
 ) -> Run:
     """Run the task on a host that says this of its firewall's services."""
@@ -47,7 +52,7 @@ def run(
     answers: dict[str, list[str]] = {
         "is-enabled": [
             *state,
-            *(f"file {path} {encoded(RULES)}" for path in FILES if backend == "iptables"),
+            *(f"file {path} {encoded(text)}" for path, text in files.items()),
             "all",
         ],
         "done; echo all": [*([f"guest {guests}"] if guests else []), "all"],
@@ -99,13 +104,17 @@ def test_a_dry_run_shows_that_a_firewall_would_be_switched_on(tmp_path: Path, ba
     assert finished.planned[SWITCH] == ["@fake/kvm1"]
 
 
-def test_the_guests_packets_are_let_through_where_the_firewall_did_not(tmp_path: Path) -> None:
-    policy = sent(run(tmp_path, "firewalld", services("firewalld", "off"), "--dry"))
-    assert "Will create /etc/firewalld/policies/cloudstack-guests.xml" in policy
-    rules = sent(run(tmp_path, "iptables", services("iptables", "off")))
-    assert "- -A FORWARD -j REJECT" in rules
+@pytest.mark.parametrize("state", ["off disabled", "on enabled"])
+def test_the_guests_packets_are_let_through(tmp_path: Path, state: str) -> None:
+    firewalld = sent(run(tmp_path, "firewalld", services("firewalld", state), "--dry", files={}))
+    assert "Will create /etc/firewalld/policies/cloudstack-guests.xml" in firewalld
+    assert "+ IPv6_rpfilter=no" in firewalld
+    saved = {"/etc/sysconfig/ip6tables": RULES}
+    iptables = run(tmp_path, "iptables", services("iptables", state), "--dry", files=saved)
+    assert "Will modify /etc/sysconfig/ip6tables" in iptables.output
+    assert "- -A FORWARD -j REJECT" in sent(iptables)
     # else ufw lets nothing of IPv6 through
-    ufw = run(tmp_path, "ufw", services("ufw", "off"), defaults=DEFAULTS.replace("yes", "no"))
+    ufw = run(tmp_path, "ufw", services("ufw", state), defaults=DEFAULTS.replace("yes", "no"))
     assert "+ IPV6=yes" in sent(ufw)
 
 
@@ -133,7 +142,7 @@ def test_a_firewall_waits_for_guests_and_each_run_says_so(tmp_path: Path, backen
     finished = run(tmp_path, backend, off, guests="i-2-3-VM")
     assert finished.status == 0, finished.output
     output = sent(finished)
-    assert f"To switch {backend} on waits, because guests run here: i-2-3-VM" in output
+    assert f"To switch on {backend} waits, because guests run here: i-2-3-VM" in output
     assert "network_change_with_guests would allow it" in output
     assert '/guard" start' not in output
     assert "systemctl enable" not in output

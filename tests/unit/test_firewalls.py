@@ -10,13 +10,12 @@ from xml.etree import ElementTree
 import pytest
 from pyinfra.api import Host
 
-from kvmhost.facts.firewalls import Firewall, Service, State
-from kvmhost.firewalls import FIREWALLS, switching_on
-from kvmhost.network.change import Steps
-from kvmhost.network.files import File
+from kvmhost.facts.firewalls import State
+from kvmhost.firewalls import FIREWALLS, Present, Service, change
+from kvmhost.network.change import Change, Steps
 from kvmhost.operations import firewalls, guarded
 
-CONF = "# /etc/ufw/ufw.conf\nENABLED=no\n"
+CONF = "# firewalld\nDefaultZone=public\nIPv6_rpfilter=yes\n"
 SAVED = "*filter\n:FORWARD DROP [0:0]\n-A FORWARD -j DROP\n-A FORWARD -i eth9 -j DROP\nCOMMIT\n"
 
 
@@ -42,8 +41,8 @@ def test_a_host_says_whether_its_firewall_is_on(
     ):
         (tmp_path / program).write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / program).chmod(0o755)
-    (tmp_path / "ufw.conf").write_text(CONF)
-    command = State().command(backend=backend).replace("/etc/ufw/ufw.conf", f"{tmp_path}/ufw.conf")
+    (tmp_path / "firewalld.conf").write_text(CONF)
+    command = State().command(backend=backend).replace("/etc/firewalld", str(tmp_path))
     answer = subprocess.run(
         ["sh", "-c", command.replace("/proc/net/if_inet6", "/nowhere")],
         env=os.environ | {"PATH": f"{tmp_path}:/usr/bin:/bin"},
@@ -54,7 +53,8 @@ def test_a_host_says_whether_its_firewall_is_on(
     present = State().process(answer.stdout.splitlines())
     assert present
     assert present.services == expected
-    assert present.files == ({f"{tmp_path}/ufw.conf": CONF} if backend == "ufw" else {})
+    conf = {f"{tmp_path}/firewalld.conf": CONF}
+    assert present.files == (conf if backend == "firewalld" else {})
     assert not present.unconfirmed
 
 
@@ -62,7 +62,7 @@ def test_a_firewall_is_on_when_all_of_it_is() -> None:
     lines = ["service iptables on enabled", "service ip6tables off", "unconfirmed"]
     encoded = b64encode(SAVED.encode()).decode()
     present = State().process([*lines, f"file /etc/sysconfig/iptables {encoded}", "all"])
-    assert present == Firewall(
+    assert present == Present(
         services={"iptables": Service(True, True), "ip6tables": Service(False, False)},
         files={"/etc/sysconfig/iptables": SAVED},
         unconfirmed=True,
@@ -75,43 +75,92 @@ def test_half_an_answer_is_none(lines: list[str]) -> None:
     assert State().process(lines) is None
 
 
-def test_ufws_file_is_the_guards_to_put_back() -> None:
-    """As it stands: `ufw enable` is silent about a failure where the file says yes already."""
-    (path,) = FIREWALLS["ufw"].paths
-    change = switching_on("ufw", ("ufw",), {path: CONF})
-    assert change.files == (File(path, CONF),)
-    assert "ufw --force disable" in change.rollback.down
+OFF, ON = Service(False, True), Service(True, True)
+
+
+def changed(backend: str, files: dict[str, str], **services: Service) -> Change:
+    needed = change(backend, Present(services, files))
+    assert needed
+    return needed
+
+
+def test_ufw_is_off_again_at_the_next_boot(tmp_path: Path) -> None:
+    needed = changed("ufw", {}, ufw=OFF)
+    assert needed.apply == Steps(up="ufw --force enable\n")
+    assert needed.rollback == Steps(down="ufw --force disable\n")
+    conf = tmp_path / "ufw.conf"
+    conf.write_text("# ENABLED=yes\nENABLED=yes\nLOGLEVEL=low\n")
+    boot = needed.boot.replace("/etc/ufw/ufw.conf", str(conf))
+    subprocess.run(["sh", "-e", "-c", boot], check=True)
+    assert conf.read_text() == "# ENABLED=yes\nENABLED=no\nLOGLEVEL=low\n"
 
 
 def test_firewalld_lets_all_through_and_nothing_in() -> None:
-    change = switching_on("firewalld", ("firewalld",), {})
-    (policy,) = change.files
+    needed = changed("firewalld", {"/etc/firewalld/firewalld.conf": CONF}, firewalld=OFF)
+    conf, policy = needed.files
+    assert conf.content == CONF.replace("=yes", "=no")
     root = ElementTree.fromstring(policy.content)
     assert root.get("target") == "ACCEPT"
     zones = [(each.tag, each.get("name")) for each in root if each.get("name")]
     assert zones == [("ingress-zone", "ANY"), ("egress-zone", "ANY")]
 
 
+def test_a_firewalld_that_is_on_reads_its_files_again_and_stays_on() -> None:
+    needed = changed("firewalld", {}, firewalld=ON)
+    assert needed.apply == needed.rollback == Steps(up="firewall-cmd --reload\n")
+    files = {each.path: each.content for each in needed.files}
+    assert change("firewalld", Present({"firewalld": ON}, files)) is None
+    assert change("ufw", Present({"ufw": ON}, {})) is None
+
+
+IP6TABLES = "/etc/sysconfig/ip6tables"
+
+
 def test_iptables_refuses_nothing_that_goes_through() -> None:
-    path = "/etc/sysconfig/ip6tables"
-    change = switching_on("iptables", ("ip6tables",), {path: SAVED})
-    (saved,) = change.files
+    needed = changed("iptables", {IP6TABLES: SAVED}, iptables=ON, ip6tables=ON)
+    (saved,) = needed.files
     assert saved.content == "*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -i eth9 -j DROP\nCOMMIT\n"
-    again = switching_on("iptables", ("ip6tables",), {path: saved.content})
-    assert again.files == ()
-    # what is on stays on, and what libvirt has set comes back
-    assert "iptables.service ip6tables.service" not in f"{change.apply}{change.rollback}"
-    assert change.save == "ip6tables-save >ip6tables.rules\n"
-    assert change.rollback == Steps(
-        down="systemctl stop ip6tables.service\n", up="ip6tables-restore <ip6tables.rules\n"
+    again = Present({"iptables": ON, "ip6tables": ON}, {IP6TABLES: saved.content})
+    assert change("iptables", again) is None
+    assert "systemctl" not in f"{needed.apply}{needed.rollback}"
+
+
+def test_what_was_on_stays_on_and_the_rules_of_all_come_back() -> None:
+    needed = changed("iptables", {}, iptables=ON, ip6tables=OFF)
+    assert needed.save == "iptables-save >iptables.rules\nip6tables-save >ip6tables.rules\n"
+    assert needed.rollback == Steps(
+        down="systemctl stop ip6tables.service\n",
+        up="iptables-restore <iptables.rules\nip6tables-restore <ip6tables.rules\n",
     )
+
+
+def test_the_rules_as_they_are_refuse_nothing_that_goes_through_either(tmp_path: Path) -> None:
+    needed = changed("iptables", {IP6TABLES: SAVED}, iptables=ON, ip6tables=ON)
+    listed = "-P FORWARD DROP\n-A FORWARD -j REJECT --reject-with x\n-A FORWARD -i eth9 -j DROP"
+    for program in ("iptables", "ip6tables"):
+        stub = f'#!/bin/sh\necho "$0 $*" >>{tmp_path}/log; [ "$1" != -S ] || echo "{listed}"\n'
+        (tmp_path / program).write_text(stub)
+        (tmp_path / program).chmod(0o755)
+    path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    subprocess.run(["sh", "-e", "-c", needed.apply.up], env=os.environ | path, check=True)
+    log = (tmp_path / "log").read_text().replace(f"{tmp_path}/", "")
+    assert log.splitlines() == [
+        f"{program} {arguments}"
+        for program in ("iptables", "ip6tables")
+        for arguments in (
+            "-S FORWARD",
+            "-D FORWARD -j REJECT --reject-with x",
+            "-P FORWARD ACCEPT",
+        )
+    ]
 
 
 @pytest.mark.parametrize("backend", ["firewalld", "iptables"])
 def test_a_service_is_off_at_boot_until_it_is_confirmed(backend: str) -> None:
-    change = switching_on(backend, FIREWALLS[backend].services, {})
-    assert change.apply.down.startswith("systemctl disable ")
-    assert change.apply.up.startswith("systemctl start ")
+    services = dict.fromkeys(FIREWALLS[backend].services, OFF)
+    needed = changed(backend, {}, **services)
+    assert needed.apply.down.startswith("systemctl disable ")
+    assert needed.apply.up.startswith("systemctl start ")
 
 
 @pytest.fixture
