@@ -418,7 +418,9 @@ class Guard(Concern):
         description="seconds after which the host undoes a change that nobody confirmed",
     )
     network_change_with_guests: StrictBool = Field(
-        default=False, description="whether the network may change while guests run"
+        default=False,
+        description="whether the network may change, or firewall_enabled take effect, while guests "
+        "run",
     )
     restart_with_guests: StrictBool = Field(
         default=False,
