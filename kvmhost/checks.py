@@ -196,15 +196,22 @@ def _nic(settings: Settings, machine: Machine) -> Verdict:
 
 def _rollback(settings: Settings, machine: Machine) -> Verdict:
     backend = settings.platform.network_backend
-    if backend == "unmanaged":
+    firewall = settings.firewall.firewall_enabled
+    if backend == "unmanaged" and not firewall:
         return "waived", "network_backend is unmanaged: the network is left as it is"
     if machine.systemd is None:
         return _untold("the host's answer is incomplete")
-    if not machine.systemd:
+    if not machine.systemd and backend != "unmanaged":
         return (
             "fails",
             f"no systemd runs here to undo a change of the network by {backend}; "
             "network_backend unmanaged leaves the network to you",
+        )
+    if not machine.systemd:
+        return (
+            "fails",
+            "no systemd runs here to undo what switches the firewall on; "
+            "firewall_enabled None leaves that to you",
         )
     return "holds", "systemd undoes a change of the network that is not confirmed"
 
@@ -263,18 +270,19 @@ def _firewall(settings: Settings, machine: Machine) -> Verdict:
         return "waived", "firewall_backend is unmanaged: who gets in is left to you"
     if machine.firewalls is None:
         return _untold("only root is told")
-    if backend not in machine.firewalls:
-        mended = (
-            "`ufw enable` there, once a run has opened SSH, mends it"
-            if backend == "ufw"
-            else f"the service {backend}, enabled and started there before another run, mends it"
-        )
-        return (
-            "risky",
-            f"{backend} is off, and stays off: whoever reaches the host reaches libvirtd and the "
-            f"guests' consoles; {mended}",
-        )
-    return "holds", f"{backend} is on"
+    if backend in machine.firewalls:
+        return "holds", f"{backend} is on"
+    if not settings.firewall.firewall_enabled:
+        wanting, mended = "stays off", "firewall_enabled = True mends it"
+    elif machine.guests != frozenset() and not settings.guard.network_change_with_guests:
+        wanting, mended = "guests run", "network_change_with_guests would have it switched on"
+    else:
+        return "mendable", f"{backend} is off; it will be switched on"
+    return (
+        "risky",
+        f"{backend} is off, and {wanting}: whoever reaches the host reaches libvirtd and the "
+        f"guests' consoles; {mended}",
+    )
 
 
 def _guests(settings: Settings, machine: Machine) -> Verdict:

@@ -8,7 +8,7 @@ from typing import Literal
 from kvmhost import table
 
 Outcome = Literal["holds", "waived", "mendable", "later", "risky", "fails", "unknown"]
-"""It is so; a setting waives it; preflight itself mends it; what tells it is yet to be installed;
+"""It is so; a setting waives it; this run mends it; what tells it is yet to be installed;
 it is not so, which is told and hinders nothing; it is not so; it could not be told."""
 
 _MARKS: dict[Outcome, str] = {
@@ -95,7 +95,7 @@ def _legend(shown: Iterable[Sequence[Finding]]) -> Iterator[str]:
     """Yield what the less obvious marks of the rows mean."""
     outcomes = {finding.outcome for each in shown for finding in each}
     if "mendable" in outcomes:
-        yield "mend: preflight itself sets it right"
+        yield "mend: this run sets it right"
     if "later" in outcomes:
         yield "later: told once libvirt is there to be asked, before the agent is set up"
     if "waived" in outcomes:

@@ -27,6 +27,8 @@ EMPTY = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:
 # iptables-save -c puts the counters of packets and bytes in front
 _INPUT = re.compile(r"(?:\[\d+:\d+\] )?-A INPUT (.*?)\s*")
 _POLICY = re.compile(r"(?:-P INPUT|:INPUT) ACCEPT\b.*")
+_STOPS_FORWARDING = re.compile(r"(?:\[\d+:\d+\] )?-A FORWARD -j (?:REJECT|DROP)\b.*")
+_FORWARD_POLICY = re.compile(r":FORWARD DROP\b")
 _REFUSES = re.compile(r"-j (REJECT|DROP)\b")
 _WORD = r'"(?:\\.|[^"\\])*"|[^\s"]+'
 _OPTION = re.compile(
@@ -194,6 +196,20 @@ def set_rules(text: str, wanted: Sequence[str], closed: Collection[int]) -> str:
         if rules.get(at) not in needed.removed:
             result.append(line)
     return "\n".join(result)
+
+
+def forwarding(text: str) -> str:
+    """Return a saved file's text whose FORWARD lets through what no rule of it speaks of.
+
+    iptables-services brings a rule that refuses all of it, which cloudstack-setup-agent takes out.
+    """
+    lines = text.split("\n")
+    mine = _filter(lines)
+    return "\n".join(
+        _FORWARD_POLICY.sub(":FORWARD ACCEPT", line) if at in mine else line
+        for at, line in enumerate(lines)
+        if at not in mine or not _STOPS_FORWARDING.fullmatch(line)
+    )
 
 
 def wide_open(chain: Sequence[str]) -> Iterator[str]:

@@ -213,6 +213,12 @@ class Firewall(Concern):
         description="addresses or networks that may reach SSH, beside whom the host's own rules "
         "let in; None: as it is where they let the workstation in, else anyone",
     )
+    firewall_enabled: Literal[True] | None = Field(
+        default=None,
+        description="True: the firewall is on, also at boot; switched on under the guard of the "
+        "network, so that the host undoes what locks this workstation out, and while guests run "
+        "only with network_change_with_guests; None: it is left as it is, on or off",
+    )
     firewall_from_anywhere: StrictBool = Field(
         default=False,
         description="whether the ports are open to anyone, as the guide has it",
@@ -412,7 +418,9 @@ class Guard(Concern):
         description="seconds after which the host undoes a change that nobody confirmed",
     )
     network_change_with_guests: StrictBool = Field(
-        default=False, description="whether the network may change while guests run"
+        default=False,
+        description="whether the network may change, or firewall_enabled take effect, while guests "
+        "run",
     )
     restart_with_guests: StrictBool = Field(
         default=False,
@@ -524,7 +532,7 @@ def _load_host(
     if problems:
         return problems
     settings = Settings(**concerns)
-    return list(_unrenderable(settings)) or settings
+    return [*_unrenderable(settings), *_unswitchable(settings)] or settings
 
 
 def _no_checksum(key: str) -> Problem:
@@ -553,6 +561,11 @@ def _unrenderable(settings: Settings) -> Iterator[Problem]:
             BACKENDS[name].render(settings.network, {}, {})
         except ValueError as error:
             yield Problem("network_backend", name, f"a network that it can have: {error}")
+
+
+def _unswitchable(settings: Settings) -> Iterator[Problem]:
+    if settings.firewall.firewall_enabled and settings.platform.firewall_backend == "unmanaged":
+        yield Problem("firewall_enabled", True, "None where firewall_backend is unmanaged")
 
 
 def _unknown(key: str, value: object, known: Set[str]) -> Problem:

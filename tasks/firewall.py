@@ -5,13 +5,13 @@ from pyinfra.api import deploy
 from kvmhost import inventory
 from kvmhost.firewall import ANYWHERE, IPNetwork
 from kvmhost.network.model import Network
-from kvmhost.operations import firewalld, iptables, packages, ufw
+from kvmhost.operations import firewalld, firewalls, iptables, packages, ufw
 from kvmhost.settings import Settings
 
 
 @deploy("Firewall")
 def firewall() -> None:
-    """Have the ports open to those who need them; a firewall that is off stays off."""
+    """Have the ports open to those who need them, and the firewall on where that is asked for."""
     settings = inventory.settings()
     match settings.platform.firewall_backend:
         case "ufw":
@@ -20,6 +20,13 @@ def firewall() -> None:
             _iptables(settings)
         case "firewalld":
             _firewalld(settings)
+    if settings.firewall.firewall_enabled:
+        firewalls.enabled(
+            name="Have the firewall on, and the guests' packets let through",
+            backend=settings.platform.firewall_backend,
+            timeout=settings.guard.network_confirm_timeout,
+            with_guests=settings.guard.network_change_with_guests,
+        )
 
 
 def _ufw(settings: Settings) -> None:
@@ -48,14 +55,22 @@ def _ufw(settings: Settings) -> None:
 
 
 def _iptables(settings: Settings) -> None:
+    if _is_to_be_installed(settings):
+        packages.installed(
+            name="Install iptables' services",
+            packages=("iptables-services",),
+            platform=settings.platform,
+        )
     iptables.ssh(
         name="Open SSH in iptables, unless something is said of it already",
         sources=_ssh_sources(settings),
+        while_off=_is_to_be_on(settings),
     )
     iptables.accept(
         name="Open CloudStack's ports in iptables",
         ports=settings.firewall.firewall_ports,
         sources=_sources(settings),
+        while_off=_is_to_be_on(settings),
     )
     if settings.firewall.vxlan_port:
         iptables.accept(
@@ -63,20 +78,29 @@ def _iptables(settings: Settings) -> None:
             ports=(str(settings.firewall.vxlan_port),),
             sources=_vxlan_sources(settings),
             protocol="udp",
+            while_off=_is_to_be_on(settings),
         )
 
 
 def _firewalld(settings: Settings) -> None:
+    if _is_to_be_installed(settings):
+        packages.installed(
+            name="Install firewalld",
+            packages=("firewalld",),
+            platform=settings.platform,
+        )
     firewalld.ssh(
         name="Open SSH in firewalld, unless something is said of it already",
         sources=_ssh_sources(settings),
         interface=settings.network.management,
+        while_off=_is_to_be_on(settings),
     )
     firewalld.ports(
         name="Open CloudStack's ports in firewalld",
         ports=settings.firewall.firewall_ports,
         sources=_sources(settings),
         interface=settings.network.management,
+        while_off=_is_to_be_on(settings),
     )
     if settings.firewall.vxlan_port:
         firewalld.ports(
@@ -85,6 +109,7 @@ def _firewalld(settings: Settings) -> None:
             sources=_vxlan_sources(settings),
             interface=_vxlan_interface(settings.network),
             protocol="udp",
+            while_off=_is_to_be_on(settings),
         )
 
 
@@ -124,5 +149,14 @@ def _ssh_sources(settings: Settings) -> tuple[str, ...] | None:
 
 
 def _ipv6(settings: Settings) -> dict[str, str]:
-    """Return what makes ufw mind IPv6: where it does not, it lets none of it in."""
-    return {"IPV6": "yes"} if settings.network.address6 else {}
+    """Return what makes ufw mind IPv6: where it does not, it lets none of it in or through."""
+    return {"IPV6": "yes"} if settings.network.address6 or _is_to_be_on(settings) else {}
+
+
+def _is_to_be_on(settings: Settings) -> bool:
+    return settings.firewall.firewall_enabled is True
+
+
+def _is_to_be_installed(settings: Settings) -> bool:
+    """Return whether a service that is to be on may be installed: by apt it would start at once."""
+    return _is_to_be_on(settings) and settings.platform.package_manager != "apt"

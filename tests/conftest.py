@@ -10,7 +10,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
-from kvmhost.operations.network import LOG
+from kvmhost.operations.guarded import LOG
 from tests.lab import lab
 from tests.lab.fleet import Fleet
 from tests.runs import Run, pyinfra

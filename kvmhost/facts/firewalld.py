@@ -17,9 +17,9 @@ from kvmhost.iptables import in_use
 class Firewalld:
     """Whether firewalld runs, and its zones by name, as they are now and as they are kept.
 
-    `iptables` says whether the service iptables is on. `zone` is that of the interface, empty when
-    firewalld is off. `workstation` is the administrator's address as the host sees it; None when
-    it has none.
+    `iptables` says whether the service iptables is on. `zone` is that of the interface. When
+    firewalld is off, `runtime` is empty, and all else too unless it was asked for. `workstation`
+    is the administrator's address as the host sees it; None when it has none.
     """
 
     running: bool
@@ -38,33 +38,36 @@ class Zones(FactBase[Firewalld | None]):
     runs and cannot be asked is another thing.
 
     + interface: its name
+    + while_off: whether the zones that are kept are asked for when firewalld is off
     """
 
     @override
-    def command(self, interface: str) -> str:
+    def command(self, interface: str, while_off: bool = False) -> str:
+        off = "ask=firewall-offline-cmd kept=" if while_off else "exit"
         return (
             f"if {in_use('iptables')}; then echo iptables; fi; "
             "if ! command -v firewall-cmd >/dev/null; then echo off; exit; fi; "
             "firewall-cmd --state >/dev/null; "
-            "case $? in 0) ;; 252) echo off; exit;; *) exit 1;; esac; "
-            f"zone=$(firewall-cmd --get-zone-of-interface={quote(interface)} 2>/dev/null) || "
-            "zone=$(firewall-cmd --get-default-zone); "
-            "runtime=$(firewall-cmd --list-all-zones) && "
-            "permanent=$(firewall-cmd --permanent --list-all-zones) || exit; "
+            "case $? in 0) ask=firewall-cmd kept=--permanent;; "
+            f"252) echo off; {off};; *) exit 1;; esac; "
+            f"zone=$($ask --get-zone-of-interface={quote(interface)} 2>/dev/null) || "
+            "zone=$($ask --get-default-zone); "
+            "runtime=$([ ! $kept ] || firewall-cmd --list-all-zones) && "
+            "permanent=$($ask $kept --list-all-zones) || exit; "
             f"{_SERVICES}; {ASK_WORKSTATION}; echo zone $zone; "
             'printf \'%s\\n\' runtime "$runtime" permanent "$permanent" all'
         )
 
     @override
     def process(self, output: list[str]) -> Firewalld | None:
-        if "off" in output:
+        if output[-1] == "off":
             return Firewalld(running=False, iptables="iptables" in output)
         if output[-1] != "all":
             return None
         runtime, permanent = output.index("runtime"), output.index("permanent")
         told = [line.split(" ") for line in output[:runtime]]
         return Firewalld(
-            running=True,
+            running="off" not in output,
             iptables="iptables" in output,
             zone="".join(words[-1] for words in told if words[0] == "zone"),
             runtime=parse_zones(output[runtime + 1 : permanent]),

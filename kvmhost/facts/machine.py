@@ -8,8 +8,8 @@ from pyinfra.api import FactBase
 from typing_extensions import override
 
 from kvmhost.facts.cloudstack import CERTIFICATE, CERTIFIED_COMMAND
+from kvmhost.firewalls import FIREWALLS
 from kvmhost.guest_cpu import comparison, verdict
-from kvmhost.iptables import in_use
 
 LOCK = "/var/run/cloudstack-kvm-host.lock"
 """The file on a host that a run locks (flock(1)); its first line says who. EL 6 has no /run."""
@@ -120,10 +120,7 @@ if [ -e LOCK ]; then  # which flock would make
 fi
 
 firewalls() {
-    # translated otherwise
-    LANGUAGE= LC_ALL=C ufw status | grep -q '^Status: active' && echo ufw
-    firewall-cmd --state >&2 && echo firewalld
-    IPTABLES && echo iptables
+    FIREWALLS
 }
 [ "$(id -u)" = 0 ] && value firewalls "$(firewalls | tr '\n' ' ')"
 
@@ -145,6 +142,11 @@ exit 0
 """.replace("CERTIFIED", CERTIFIED_COMMAND).replace("CERTIFICATE", CERTIFICATE)
 
 
+_ASK_FIREWALLS = "; ".join(
+    f"if {firewall.is_on(name)}; then echo {name}; fi" for name, firewall in FIREWALLS.items()
+)
+
+
 class Traits(FactBase[Machine | None]):
     """What a machine is; None when the host did not answer.
 
@@ -160,7 +162,7 @@ class Traits(FactBase[Machine | None]):
     def command(self, outbound_host: str | None, guest_cpu: str | None) -> str:
         outbound = f'value outbound "$(answers {quote(outbound_host)})"' if outbound_host else ""
         judged = f"guest_cpu() {{ {comparison(guest_cpu, seconds=20)}; }}" if guest_cpu else ""
-        script = _SCRIPT.replace("LOCK", LOCK).replace("IPTABLES", in_use("iptables"))
+        script = _SCRIPT.replace("LOCK", LOCK).replace("FIREWALLS", _ASK_FIREWALLS)
         return script.replace("OUTBOUND", outbound).replace("GUEST_CPU", judged)
 
     @override

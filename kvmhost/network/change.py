@@ -1,4 +1,4 @@
-"""A change of a host's network, and its rollback, as plain data."""
+"""A change of a host's network, or of its firewall, and its rollback, as plain data."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -10,13 +10,15 @@ from kvmhost.findings import few
 from kvmhost.operations.commands import unknown
 
 
-def allow(what: str, with_guests: bool) -> Generator[PyinfraCommand, None, bool]:
+def allow(
+    what: str, with_guests: bool, setting: str = "restart_with_guests"
+) -> Generator[PyinfraCommand, None, bool]:
     """Return whether a thing may be done now; if it has to wait, the run's output says so.
 
     The host fails where it cannot be told whether guests run.
 
     what: the thing, as the beginning of a sentence.
-    with_guests: whether it may be done while guests run.
+    with_guests: whether it may be done while guests run, as the setting has it.
     """
     if with_guests:
         return True
@@ -25,8 +27,7 @@ def allow(what: str, with_guests: bool) -> Generator[PyinfraCommand, None, bool]
         yield from unknown("which guests run")
     elif guests:
         host.log_styled(
-            f"{what} waits, because guests run here: {few(guests)}; "
-            "restart_with_guests would allow it",
+            f"{what} waits, because guests run here: {few(guests)}; {setting} would allow it",
             fg="yellow",
         )
     return guests == ()

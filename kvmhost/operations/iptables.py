@@ -30,7 +30,10 @@ Wanted = Callable[[str, int], list[str]]
 
 @operation()
 def accept(
-    ports: tuple[str, ...], sources: tuple[str, ...], protocol: Protocol = "tcp"
+    ports: tuple[str, ...],
+    sources: tuple[str, ...],
+    protocol: Protocol = "tcp",
+    while_off: bool = False,
 ) -> Commands:
     """
     Have ports open to some sources, and over neither TCP nor UDP to anyone else, where iptables or
@@ -44,6 +47,7 @@ def accept(
     + ports: port numbers, or ranges such as 5900:6100
     + sources: networks with their prefix, or `ANYWHERE` alone
     + protocol: over what they are open
+    + while_off: whether the saved rules are made so where a service is off; else they stay
     """
     present = host.get_fact(Rules)
     shut = frozenset[int]() if ANYWHERE in sources else closed(ports)
@@ -53,16 +57,17 @@ def accept(
     def wanted(_: str, version: int) -> list[str]:
         return _accepting(ports, sources, version, protocol)
 
-    yield from _set(present, wanted, shut)
+    yield from _set(present, wanted, shut, while_off)
 
 
 @operation()
-def ssh(sources: tuple[str, ...] | None) -> Commands:
+def ssh(sources: tuple[str, ...] | None, while_off: bool = False) -> Commands:
     """
     Have SSH open to some sources. What a rule says of SSH already stays as it is.
 
     + sources: networks with their prefix; None: as it is, if the workstation's connection is let
       in already, or refused by a rule for SSH, else anyone
+    + while_off: whether the saved rules are made so where a service is off; else they stay
     """
     present = host.get_fact(Rules)
 
@@ -72,19 +77,22 @@ def ssh(sources: tuple[str, ...] | None) -> Commands:
         who = present.workstation if present else None
         return [] if _decided(text, version, who) else _accepting((SSH,), (ANYWHERE,), version)
 
-    yield from _set(present, wanted, frozenset())
+    yield from _set(present, wanted, frozenset(), while_off)
 
 
-def _set(present: Iptables | None, wanted: Wanted, shut: Collection[int]) -> Commands:
+def _set(
+    present: Iptables | None, wanted: Wanted, shut: Collection[int], while_off: bool
+) -> Commands:
     if present is None:
         yield from unknown("iptables' rules")
         return
-    if present.active:
+    prepared = while_off and not present.firewalld
+    if families := present.families if prepared else present.active:
         try:
             # all at once, since a dry run follows an operation no further than its first command
             commands = [
                 command
-                for version, family in present.active.items()
+                for version, family in families.items()
                 for command in _changes(version, family, wanted, shut)
             ]
         except ValueError as error:
@@ -94,7 +102,7 @@ def _set(present: Iptables | None, wanted: Wanted, shut: Collection[int]) -> Com
     elif present.firewalld:
         yield from fail("firewalld is on, but this host's firewall_backend is iptables")
     else:
-        host.noop("the service iptables is off, and stays off")
+        host.noop("the service iptables is off, and stays as it is")
 
 
 def _changes(version: int, family: Family, wanted: Wanted, shut: Collection[int]) -> Commands:
@@ -104,9 +112,10 @@ def _changes(version: int, family: Family, wanted: Wanted, shut: Collection[int]
     """
     program = PROGRAMS[version]
     path = saved_path(program)
-    needed = changes(input_chain(family.running), wanted(family.running, version), shut)
-    if commands := [*needed.commands(program)]:
-        yield StringCommand(" && ".join(commands))
+    if family.active:
+        needed = changes(input_chain(family.running), wanted(family.running, version), shut)
+        if commands := [*needed.commands(program)]:
+            yield StringCommand(" && ".join(commands))
     text = EMPTY if family.saved is None else family.saved
     try:
         saved = set_rules(text, wanted(text, version), shut)

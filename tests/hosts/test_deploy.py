@@ -10,7 +10,7 @@ import pytest
 
 from tests.lab import cloudstack, guide, lab
 from tests.lab.distributions import Distribution
-from tests.lab.fleet import Fleet, Node
+from tests.lab.fleet import DEADLINE, Fleet, Node, wait_until
 from tests.runs import Run
 
 Deploy = Callable[..., Run]
@@ -169,6 +169,43 @@ def test_a_firewall_that_is_on_lets_only_the_sources_in(hosts: Hosts, deploy: De
         assert "--dport 16509" not in host.run("iptables-save | grep -v -- '-s '").stdout
     finally:
         host.run("ufw --force disable")
+
+
+ENABLED = ("--data", "firewall_enabled=True", "--data", "network_confirm_timeout=60")
+
+
+def reaches(node: Node, port: int, there: Node) -> bool:
+    """Whether a node gets a connection to another's port."""
+    opening = f"timeout 5 bash -c ': </dev/tcp/{there.ssh_hostname}/{port}'"
+    return node.run(opening, check=False).returncode == 0
+
+
+def test_a_firewall_is_switched_on_and_what_locks_the_workstation_out_is_undone(
+    hosts: Hosts, deploy: Deploy
+) -> None:
+    host, other = hosts[:2]
+    limit = ("--limit", host.name)
+    host.run("systemd-run --unit=listens python3 -m http.server 8099")
+    wait_until(lambda: reaches(other, 8099, host), DEADLINE, "the port that nobody has listed")
+    try:
+        run = deploy("-y", "--json", *ENABLED, *limit, target="tasks.firewall.firewall")
+        assert run.status == 0, run.output
+        assert "Firewall confirmed" in run.output
+        assert "Status: active" in host.run("ufw status").stdout
+        assert not reaches(other, 8099, host)
+        assert reaches(other, 16509, host)
+        again = deploy("-y", "--json", *ENABLED, *limit, target="tasks.firewall.firewall")
+        assert again.changed == {}
+
+        host.run("ufw --force disable && ufw prepend deny 22/tcp")
+        locked_out = deploy("-y", *ENABLED, *limit, target="tasks.firewall.firewall")
+        assert locked_out.status != 0
+        assert "Firewall rolled back: nobody confirmed in time" in locked_out.output
+        assert "Status: inactive" in host.run("ufw status").stdout
+        assert "ENABLED=no" in host.run("cat /etc/ufw/ufw.conf").stdout
+        assert reaches(other, 8099, host)
+    finally:
+        host.run("ufw delete deny 22/tcp; ufw --force disable; systemctl stop listens")
 
 
 DOMAIN = """

@@ -61,6 +61,25 @@ def test_a_firewall_that_is_off_stays_off(hosts: Hosts, deploy: Deploy) -> None:
         host.run("systemctl start firewalld")
 
 
+def test_firewalld_is_switched_on_with_its_ports_open(hosts: Hosts, deploy: Deploy) -> None:
+    host = hosts[0]
+    data = ("--data", "firewall_enabled=True", "--limit", host.name)
+    host.run("systemctl disable --now firewalld")
+    try:
+        run = deploy("-y", *data, target="tasks.firewall.firewall")
+        assert run.status == 0, run.output
+        assert "Firewall confirmed" in run.output
+        services = host.run("systemctl is-active firewalld; systemctl is-enabled firewalld").stdout
+        assert services.split() == ["active", "enabled"]
+        rules = host.run("nft list ruleset").stdout
+        assert "ip saddr 192.168.144.0/24 tcp dport 16509" in rules
+        assert "cloudstack-guests" in host.run("firewall-cmd --get-active-policies").stdout
+        again = deploy("-y", "--json", *data, target="tasks.firewall.firewall")
+        assert again.changed == {}
+    finally:
+        host.run("systemctl enable --now firewalld")
+
+
 @pytest.fixture
 def with_iptables(hosts: Hosts) -> Iterator[Node]:
     """Yield a host that uses iptables-services, with EL's own rules."""

@@ -13,7 +13,7 @@ from textwrap import dedent
 
 import pytest
 
-from kvmhost.operations.network import GUARD, LOG
+from kvmhost.operations.guarded import GUARD, LOG
 from tests.lab import containers, lab
 from tests.lab.engine import connect
 from tests.lab.fleet import DEADLINE, Fleet, Node, wait_until
@@ -289,7 +289,7 @@ def test_a_host_that_does_not_say_how_it_ended_is_named(reached: Site) -> None:
     finally:
         reached.on_host(f"mv {LOG}.kept {LOG}")
     assert run.status != 0
-    assert f"{LOG} does not say how it ended; its network is not as modelled" in run.output
+    assert f"{LOG} does not say how it ended; its network is not as wanted" in run.output
     assert "see its console" in run.output
 
 

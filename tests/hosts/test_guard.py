@@ -13,7 +13,7 @@ import pytest
 
 from kvmhost.network.change import Change, Steps
 from kvmhost.network.files import File
-from kvmhost.operations.network import GUARD, LOG, START, package
+from kvmhost.operations.guarded import GUARD, LOG, START, package
 from tests.lab import lab
 from tests.lab.fleet import DEADLINE, Fleet, Node, wait_until
 
@@ -152,7 +152,7 @@ def test_a_daemon_that_a_rollback_has_started_does_not_disarm_the_next_change(
 def test_a_step_that_fails_ends_the_change(guarded: Guarded, steps: Steps) -> None:
     entered = Steps(steps.down, steps.up + "touch /root/entered\n")
     assert guarded.start(a_change(apply=entered)).returncode == 0
-    guarded.wait_for("rolled back: the new network could not be set up")
+    guarded.wait_for("rolled back: the change could not be carried out")
     assert guarded.text() == "old\n"
     assert guarded.host.run("ls /root/entered", check=False).returncode != 0
     guarded.assert_nothing_is_left()
@@ -163,7 +163,7 @@ def test_a_file_that_cannot_be_written_ends_the_change(guarded: Guarded) -> None
     files = (File(f"{DIRECTORY}/file/below-it", "new\n"), File(PATH, "new\n"))
     entering = Steps(up="touch /root/entered\n")
     assert guarded.start(a_change(files=files, apply=entering)).returncode == 0
-    guarded.wait_for("rolled back: the new network could not be set up")
+    guarded.wait_for("rolled back: the change could not be carried out")
     assert guarded.text() == "old\n"
     assert guarded.host.run("ls /root/entered", check=False).returncode != 0
 
@@ -208,7 +208,7 @@ def test_a_full_disk_is_rolled_back_from(guarded: Guarded) -> None:
     guarded.host.run(f"mount -t tmpfs -o size=64k guarded {DIRECTORY} && echo old >{PATH}")
     filling = Steps(up=f"cat /dev/zero >{DIRECTORY}/fills-it || false\n")
     assert guarded.start(a_change(apply=filling)).returncode == 0
-    guarded.wait_for("rolled back: the new network could not be set up")
+    guarded.wait_for("rolled back: the change could not be carried out")
     assert guarded.text() == "old\n"
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 import pytest
 
 from kvmhost.network.change import GUARD
-from kvmhost.operations.network import LOG
+from kvmhost.operations.guarded import LOG
 from tests.lab import lab
 from tests.lab.fleet import DEADLINE, Fleet, Node, wait_until
 from tests.machines.pace import pace

@@ -213,7 +213,7 @@ def test_a_failing_unit_of_open_vswitch_ends_the_change_and_not_the_way_back(
     machine.run(f"mkdir {FAILS}; printf '[Service]\\nExecStartPre=false\\n' > {FAILS}/fails.conf")
     other = FAKE_BRIDGES[-1].replace("300", "250")
     undone = run(deploy, machine, *FAKE_BRIDGES, other, target=OPENVSWITCH)
-    assert "rolled back: the new network could not be set up" in undone.output, undone.output
+    assert "rolled back: the change could not be carried out" in undone.output, undone.output
     wait_until_as_before(machine, before)
     assert machine.run("ovs-vsctl br-to-vlan cloudbr1").stdout == "300\n"
     machine.run(f"rm -r {FAILS}; systemctl daemon-reload")

@@ -17,7 +17,7 @@ import pytest
 
 from kvmhost.network.backends import BACKENDS
 from kvmhost.network.interfaces import Interface, all_below
-from kvmhost.operations.network import LOG
+from kvmhost.operations.guarded import LOG
 from tests.lab import lab
 from tests.lab.fleet import DEADLINE, Fleet, Node, wait_until
 from tests.machines.switching import switched

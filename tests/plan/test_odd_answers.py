@@ -73,7 +73,11 @@ SWITCH = {
 }
 
 CASES: dict[str, tuple[str, dict[str, Any], dict[str, Answer]]] = {
-    "Debian": ("debian", {}, DEBIAN),
+    "Debian": (
+        "debian",
+        {"firewall_enabled": True},
+        DEBIAN | {"is-enabled": ["service ufw on enabled", "all"]},
+    ),
     "Open vSwitch": ("debian", SWITCH, DEBIAN | {"/sys/module/bridge": ["loaded"]}),
     "EL": (
         "rhel",
@@ -110,6 +114,7 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Answer]]] = {
 FIREWALLS = (
     "--list-all",
     "-e /etc/default/ufw ]; then echo exists",
+    "is-enabled",
     "iptables -S",
     "user.rules",
 )

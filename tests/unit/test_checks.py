@@ -192,6 +192,13 @@ def test_what_a_setting_waives_is_said() -> None:
     assert all(finding.passes for finding in found.values())
 
 
+def test_nothing_undoes_what_switches_a_firewall_on_without_systemd() -> None:
+    bare = replace(FIT, systemd=False)
+    finding = of_one(bare, network_backend="unmanaged", firewall_enabled=True)["rollback"]
+    assert finding.outcome == "fails"
+    assert "firewall_enabled None leaves that to you" in finding.detail
+
+
 @pytest.mark.parametrize("present", ["kvm1", "localhost.localdomain", None])
 def test_another_name_will_be_set(present: str | None) -> None:
     finding = of_one(replace(FIT, qualified_name=present))["name"]
@@ -218,20 +225,40 @@ def test_a_host_that_cloudstack_has_not_added_may_get_any_address(
     assert of_one(replace(FIT, addresses=addresses))["address"].outcome == "holds"
 
 
+ENABLED = {"firewall_enabled": True}
+
+
 @pytest.mark.parametrize(
-    ("backend", "mended"),
+    ("settings", "guests", "outcome", "said"),
     [
-        ("ufw", "`ufw enable` there, once a run has opened SSH, mends it"),
-        ("iptables", "the service iptables, enabled and started there before another run"),
-        ("firewalld", "the service firewalld, enabled and started there before another run"),
+        ({}, (), "risky", "is off, and stays off: whoever reaches"),
+        ({}, (), "risky", "; firewall_enabled = True mends it"),
+        (ENABLED, (), "mendable", "is off; it will be switched on"),
+        (ENABLED, ("i-2-3-VM",), "risky", "is off, and guests run: whoever reaches"),
+        (ENABLED, None, "risky", "; network_change_with_guests would have it switched on"),
+        (
+            {**ENABLED, "network_change_with_guests": True},
+            ("i-2-3-VM",),
+            "mendable",
+            "is off; it will be switched on",
+        ),
     ],
 )
-def test_a_firewall_that_is_off_is_a_risk(backend: str, mended: str) -> None:
+@pytest.mark.parametrize("backend", ["ufw", "iptables", "firewalld"])
+def test_a_firewall_that_is_off_is_a_risk_unless_this_run_mends_it(
+    backend: str,
+    settings: dict[str, Any],
+    guests: tuple[str, ...] | None,
+    outcome: str,
+    said: str,
+) -> None:
     others = frozenset(("ufw", "iptables", "firewalld")) - {backend}
-    finding = of_one(replace(FIT, firewalls=others), firewall_backend=backend)["firewall"]
-    assert finding.outcome == "risky"
-    assert finding.detail.startswith(f"{backend} is off, and stays off: ")
-    assert mended in finding.detail
+    running = None if guests is None else frozenset(guests)
+    machine = replace(FIT, firewalls=others, guests=running)
+    finding = of_one(machine, firewall_backend=backend, **settings)["firewall"]
+    assert finding.outcome == outcome
+    assert finding.detail.startswith(f"{backend} is off")
+    assert said in finding.detail
     on = of_one(replace(FIT, firewalls=frozenset((backend,))), firewall_backend=backend)
     assert on["firewall"] == Finding("firewall", "holds", f"{backend} is on")
 

@@ -32,7 +32,7 @@ def test_what_passes_without_holding_is_marked_and_the_marks_are_explained() -> 
         "host  memory  NIC",
         "----  ------  ----",
         "kvm1  waived  mend",
-        "mend: preflight itself sets it right",
+        "mend: this run sets it right",
         "waived: a setting does without it",
         "",
         "1 host: every check passes.",

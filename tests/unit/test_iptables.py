@@ -14,6 +14,7 @@ from kvmhost.iptables import (
     accepts_the_rest,
     admits_ssh,
     changes,
+    forwarding,
     input_chain,
     set_rules,
     wide_open,
@@ -54,6 +55,16 @@ def test_only_the_filter_tables_chain_is_read() -> None:
     assert input_chain(SAVED)[-1] == REJECT
     assert input_chain("-P INPUT ACCEPT\n-A INPUT -i lo -j ACCEPT\n") == ("-i lo -j ACCEPT",)
     assert input_chain("*filter\n[7:420] -A INPUT -i lo -j ACCEPT\n") == ("-i lo -j ACCEPT",)
+
+
+def test_what_refuses_all_that_goes_through_is_taken_out_and_nothing_else() -> None:
+    refusal = f"-A FORWARD {REJECT}\n"
+    assert forwarding(SAVED) == SAVED.replace(refusal, "")
+    counted = SAVED.replace(refusal, f"[3:180] {refusal}-A FORWARD -o eth9 -j DROP\n")
+    assert forwarding(counted) == counted.replace(f"[3:180] {refusal}", "")
+    shut = SAVED.replace(":FORWARD ACCEPT", ":FORWARD DROP").replace(refusal, "")
+    mangle = "*mangle\n:FORWARD DROP [0:0]\n-A FORWARD -j DROP\nCOMMIT\n"
+    assert forwarding(mangle + shut) == mangle + forwarding(SAVED)
 
 
 @pytest.mark.parametrize(

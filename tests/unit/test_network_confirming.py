@@ -8,21 +8,22 @@ from unittest.mock import Mock
 import pytest
 from pyinfra.api import Host
 
-from kvmhost.operations import network
-from kvmhost.operations.network import (
+from kvmhost.operations import guarded
+from kvmhost.operations.guarded import (
     Pending,
     UnconfirmedError,
     UnderWayError,
     UndoneError,
-    _addresses,
     _question,
     _understood,
 )
+from kvmhost.operations.network import AsModelled, _addresses
 from tests.unit import network_examples
 
 OLD, NEW, OTHER = "10.0.0.11", "192.168.42.11", "203.0.113.7"
 TOKEN = "1a2b3c4d" + "0" * 24
-PENDING = Pending(network_examples.network(), "ifupdown", TOKEN, 60, frozenset((OLD,)))
+GOAL = AsModelled(network_examples.network(), "ifupdown", frozenset((OLD,)))
+PENDING = Pending(GOAL, TOKEN, 60)
 EARLIER = (
     "2025-12-31T23:00:00Z 99999999 armed: rolls back in 60 s unless confirmed",
     "2025-12-31T23:00:09Z 99999999 rolled back: nobody confirmed in time",
@@ -113,15 +114,15 @@ def test_a_run_is_locked_in_again_before_the_guard_lets_go(
 
     def answer(host: Host, command: str) -> list[str]:
         done.append(command)
-        gateways = PENDING.network.gateways
+        gateways = GOAL.network.gateways
         return [json.dumps([{"dst": str(each), "lladdr": "52:54:00:0:0:1"} for each in gateways])]
 
-    monkeypatch.setattr(network, "_stage", lambda host, pending: "applied")
-    monkeypatch.setattr(network, "_difference", lambda host, pending: None)
-    monkeypatch.setattr(network, "_answer", answer)
-    monkeypatch.setattr(network.lock, "hold", lambda host: done.append("locked"))
-    network._verify(Mock(Host), PENDING)
-    assert done[-2:] == ["locked", f"sh {network.GUARD}/guard confirm {TOKEN}"]
+    monkeypatch.setattr(guarded, "_stage", lambda host, pending: "applied")
+    monkeypatch.setattr(AsModelled, "difference", lambda goal, host: None)
+    monkeypatch.setattr(guarded, "answer", answer)
+    monkeypatch.setattr(guarded.lock, "hold", lambda host: done.append("locked"))
+    guarded._verify(Mock(Host), PENDING)
+    assert done[-2:] == ["locked", f"sh {guarded.GUARD}/guard confirm {TOKEN}"]
 
 
 def asked(
@@ -136,9 +137,9 @@ def asked(
             (guard / file).touch()
     if log is not None:
         log_file.write_bytes(b"".join(line.encode("latin-1") + b"\n" for line in log))
-    question = _question(PENDING).replace(network.GUARD, str(guard))
+    question = _question(PENDING).replace(guarded.GUARD, str(guard))
     return subprocess.run(
-        ["sh", "-c", question.replace(network.LOG, str(log_file))], capture_output=True, text=True
+        ["sh", "-c", question.replace(guarded.LOG, str(log_file))], capture_output=True, text=True
     )
 
 

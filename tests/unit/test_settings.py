@@ -244,6 +244,18 @@ BAD: dict[str, tuple[dict[str, Any], str, str, str]] = {
         "6100:5900",
         "5900:6100",
     ),
+    "a firewall that is to be off": (
+        {"firewall_enabled": False},
+        "firewall_enabled",
+        "False",
+        "None: it is left as it is",
+    ),
+    "somebody else's firewall that is to be on": (
+        {"firewall_enabled": True, "firewall_backend": "unmanaged"},
+        "firewall_enabled",
+        "True",
+        "None where firewall_backend is unmanaged",
+    ),
     "a port that VXLAN has nowhere": ({"vxlan_port": 1234}, "vxlan_port", "1234", "8472 or 4789"),
     "VXLAN's port as text": ({"vxlan_port": "8472"}, "vxlan_port", "8472", "8472 or 4789"),
     "a port that is none": ({"firewall_ports": ["ssh"]}, "firewall_ports", "ssh", "5900:6100"),
