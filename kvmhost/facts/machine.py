@@ -120,8 +120,8 @@ if [ -e LOCK ]; then  # which flock would make
 fi
 
 firewalls() {
-    # translated otherwise
-    LANGUAGE= LC_ALL=C ufw status | grep -q '^Status: active' && echo ufw
+    # what `ufw status` looks at, too, once it has started Python (ufw's backend_iptables.py)
+    command -v ufw >&2 && iptables -n -L ufw-user-input >&2 && echo ufw
     firewall-cmd --state >&2 && echo firewalld
     IPTABLES && echo iptables
 }
