@@ -31,7 +31,7 @@ from pyinfra.connectors.ssh import SSHConnector
 from pyinfra.connectors.util import CommandOutput, OutputLine
 from typing_extensions import override
 
-_VALID = 60
+VALID = 60
 """Seconds for which an answer holds."""
 
 
@@ -138,7 +138,7 @@ class Connector(SSHConnector):
         answers: dict[tuple[str, str], list[str]] = {}
         for group in alike.values():
             answers |= self._answers(list(group.values()))
-        self.questions, self.answers, self.end = questions, answers, time.monotonic() + _VALID
+        self.questions, self.answers, self.end = questions, answers, time.monotonic() + VALID
 
     def _answers(self, questions: Sequence[Question]) -> dict[tuple[str, str], list[str]]:
         state, mark = self.host.state, secrets.token_hex(8)

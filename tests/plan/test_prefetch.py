@@ -1,5 +1,6 @@
 """Whole runs over SSH, against this machine: what is asked together, and that nothing is stale."""
 
+import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -153,6 +154,83 @@ def test_a_stale_answer_is_never_used(site: Site, change: str) -> None:
     assert run.changed.keys() - {"change", "nested"} == {"B 1", "B 2"}
     assert site.texts == {"a": "1", "b": "2", "c": "1"}
     assert answered(run) >= 5
+
+
+HEARS = """
+class Said(FactBase[str | None]):
+    def command(self, what: str) -> str:
+        return what
+
+@operation()
+def hears(what: str, expected: str) -> Commands:
+    assert host.get_fact(Said, what=what) == expected
+    yield from ()
+
+hears(name="first", what="echo 1", expected="1")
+"""
+
+
+def test_a_question_that_failed_is_asked_again(site: Site) -> None:
+    once = f"[ -e {site.folder}/asked ] || {{ touch {site.folder}/asked; exit 1; }}; echo 2"
+    run = site.run(
+        f"""{HEARS}
+hears(name="second", what={once!r}, expected="2")
+hears(name="third", what="echo 3", expected="3")
+"""
+    )
+    assert run.status == 0, run.output
+    assert run.commands() == {"kvm1": 4}
+
+
+def test_a_question_that_always_fails_fails_its_host_as_ever(site: Site) -> None:
+    run = site.run(f"""{HEARS}hears(name="second", what="echo why >&2; exit 1", expected="")\n""")
+    assert run.status == 1
+    assert re.search(r"\[kvm1\] why\n.*could not load fact", run.output), run.output
+
+
+def test_answers_are_kept_apart_by_how_they_are_asked_for(site: Site) -> None:
+    site.program("sudo", f'echo "$*" >>{site.folder}/asked; shift 2; WHO=root exec "$@"')
+    run = site.run(
+        f"""{HEARS}
+who = "echo $WHO"
+hears(name="as root", what=who, expected="root", _sudo=True)
+hears(name="as another", what=who, expected="another", _env={{"WHO": "another"}})
+hears(name="as root again", what=who, expected="root", _sudo=True)
+hears(name="given something", what="cat", expected="given", _stdin="given")
+"""
+    )
+    assert run.status == 0, run.output
+    assert answered(run) == 3
+    assert (site.folder / "asked").read_text().count("-H -n sh -c ") == 1
+
+
+def test_an_answer_holds_for_a_while_only(site: Site) -> None:
+    site.write(a="1", b="1", c="1")
+    run = site.run(f"prefetch.VALID = 0\n{content('1') * 3}")
+    assert run.status == 0, run.output
+    assert run.commands() == {"kvm1": 9}
+
+
+def test_a_condition_on_what_is_yet_to_come_is_not_tried_out(site: Site) -> None:
+    site.write(a="1", b="1", c="1")
+    run = site.run(
+        f"""{content("1", "AB")}
+change = files.content(name="change", path=A, text="2")
+files.content(name="after it", path=B, text="2", _if=change.did_change)
+files.content(name="not after it", path=C, text="2", _if=change.did_not_change)
+"""
+    )
+    assert run.status == 0, run.output
+    assert site.texts == {"a": "2", "b": "2", "c": "1"}
+
+
+def test_a_host_that_says_more_is_asked_one_by_one(site: Site) -> None:
+    """Whatever is wrong with the answers together, none of them is used."""
+    site.write(a="1", b="1", c="1")
+    run = site.run(f"prefetch.script = lambda questions, mark: 'echo 1'\n{content('1') * 3}")
+    assert run.status == 0, run.output
+    assert not run.changed
+    assert run.commands() == {"kvm1": 10}
 
 
 ODD = (
