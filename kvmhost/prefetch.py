@@ -21,6 +21,7 @@ from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, cast
 
 from pyinfra import logger
@@ -56,7 +57,7 @@ class Question:
 
     @property
     def can_be_joined(self) -> bool:
-        """Whether it can be one of several in a script."""
+        """Whether it can be one of several in a script: its input or terminal is not its own."""
         get = self.arguments.get
         alone = get("_get_pty") or get("_stdin") or get("_success_exit_codes", [0]) != [0]
         return bool(get("_shell_executable")) and not alone
@@ -77,16 +78,18 @@ class Connector(SSHConnector):
 
     `questions` are the first ones, None for none, of the operations that were tried out, by the
     operations' hashes; `answers` are lines by a question's key. Both hold until `end`, in seconds
-    of the monotonic clock. `awaited` is what the operation that has just begun is to ask.
+    of the monotonic clock. `awaited` is what the present operation is to ask first, until it has
+    sent anything. `changes` is how many operations have carried out a command, and `ahead` how
+    many are tried out together next time; 0: none again.
     """
 
     questions: Mapping[str, Question | None]
     answers: Mapping[tuple[str, str], list[str]]
     end: float
     awaited: Question | None
-    is_trial: bool
+    changes: int
     ahead: int
-    """How many operations are tried out together next time; 0: none any more."""
+    is_trial: bool
 
     @override
     def run_shell_command(
@@ -113,6 +116,11 @@ class Connector(SSHConnector):
         return super().put_file(*arguments, **options)
 
     @override
+    def get_file(self, *arguments: Any, **options: Any) -> bool:
+        self._sends()
+        return super().get_file(*arguments, **options)
+
+    @override
     def rsync(self, *arguments: Any, **options: Any) -> bool:
         self._sends()
         return bool(super().rsync(*arguments, **options))
@@ -135,10 +143,10 @@ class Connector(SSHConnector):
         for each in filter(None, questions.values()):
             if each.can_be_joined:
                 alike[each.how][each.key] = each
-        answers: dict[tuple[str, str], list[str]] = {}
+        known: dict[tuple[str, str], list[str]] = {}
         for group in alike.values():
-            answers |= self._answers(list(group.values()))
-        self.questions, self.answers, self.end = questions, answers, time.monotonic() + VALID
+            known |= self._answers(list(group.values()))
+        self.questions, self.answers, self.end = questions, known, time.monotonic() + VALID
 
     def _answers(self, questions: Sequence[Question]) -> dict[tuple[str, str], list[str]]:
         state, mark = self.host.state, secrets.token_hex(8)
@@ -210,41 +218,43 @@ def _connector(host: Host) -> Connector | None:
     if type(connector) is SSHConnector:
         connector.__class__ = Connector  # pyinfra lets nobody choose it
         assert isinstance(connector, Connector)
-        connector.is_trial = False
-        connector.ahead = len(host.op_hash_order)
         connector.forget()
+        connector.changes, connector.ahead = 0, len(host.op_hash_order)
+        connector.is_trial = False
     return connector if isinstance(connector, Connector) else None
 
 
 def _look_ahead(state: State, host: Host, connector: Connector, op_hash: str) -> None:
     """Have the questions of an operation and of those after it answered, unless they are."""
-    order = host.op_hash_order
-    number = order.index(op_hash)
-    has_changed = number and state.ops[host][order[number - 1]].operation_meta.executed
-    if has_changed or time.monotonic() > connector.end:
+    changes = sum(each.operation_meta.executed for each in state.ops[host].values())
+    if changes != connector.changes or time.monotonic() > connector.end:
         connector.forget()
-        connector.ahead = min(connector.ahead, 1)
+        connector.changes, connector.ahead = changes, min(connector.ahead, 1)
     if op_hash not in connector.questions:
         ahead, connector.ahead = connector.ahead, 0  # unless the host answers
         if ahead > 1:
-            operations = order[number : number + ahead]
-            connector.ask(_first_questions(state, host, connector, operations))
+            connector.ask(_first_questions(state, host, connector, ahead))
         connector.ahead = 2 * ahead
     connector.awaited = connector.questions.get(op_hash)
 
 
 def _first_questions(
-    state: State, host: Host, connector: Connector, operations: Iterable[str]
+    state: State, host: Host, connector: Connector, ahead: int
 ) -> dict[str, Question | None]:
-    """Try operations out, up to the first that would change something without a question."""
+    """Try so many operations out, up to the first that would change a thing without a question."""
+    coming = (
+        (each, state.ops[host][each])
+        for each in host.op_hash_order
+        if each in state.ops[host] and not state.ops[host][each].operation_meta.is_complete()
+    )
     questions: dict[str, Question | None] = {}
     connector.is_trial = True
     try:
-        for each in operations:
+        for each, operation in islice(coming, ahead):
             questions[each] = None
-            commands = state.get_op_data_for_host(host, each).command_generator()
+            commands = cast(Generator[PyinfraCommand, None, None], operation.command_generator())
             try:
-                with closing(cast(Generator[PyinfraCommand, None, None], commands)):
+                with closing(commands):
                     if next(commands, None) is not None:
                         break
             except Asked as asked:
