@@ -66,10 +66,10 @@ class Question:
 class Asked(BaseException):
     """Ends the trial of an operation, which is not to contain it as it does an Exception.
 
-    `question` is the operation's first; None where it would send something else.
+    `question` is the operation's first.
     """
 
-    def __init__(self, question: Question | None) -> None:
+    def __init__(self, question: Question) -> None:
         self.question = question
 
 
@@ -109,26 +109,6 @@ class Connector(SSHConnector):
             return True, CommandOutput([OutputLine("stdout", line) for line in lines])
         self.forget()
         return super().run_shell_command(command, print_output, print_input, **arguments)
-
-    @override
-    def put_file(self, *arguments: Any, **options: Any) -> bool:
-        self._sends()
-        return super().put_file(*arguments, **options)
-
-    @override
-    def get_file(self, *arguments: Any, **options: Any) -> bool:
-        self._sends()
-        return super().get_file(*arguments, **options)
-
-    @override
-    def rsync(self, *arguments: Any, **options: Any) -> bool:
-        self._sends()
-        return bool(super().rsync(*arguments, **options))
-
-    def _sends(self) -> None:
-        if self.is_trial:
-            raise Asked(None)
-        self.forget()
 
     def forget(self) -> None:
         """Have no answer any more."""
@@ -200,6 +180,7 @@ class _Prefetch(BaseStateCallback):
         try:
             _look_ahead(state, host, connector, op_hash)
         except Exception:
+            connector.forget()
             logger.debug("Nothing is asked beforehand on %s", host.name, exc_info=True)
 
 
@@ -258,8 +239,6 @@ def _first_questions(
                     if next(commands, None) is not None:
                         break
             except Asked as asked:
-                if asked.question is None:
-                    break
                 questions[each] = asked.question
             except Exception as error:
                 # such as an _if that looks at an operation which is yet to come
