@@ -20,7 +20,7 @@ HEAD = """\
 from io import StringIO
 from pathlib import Path
 from pyinfra import host
-from pyinfra.api import FactBase, FunctionCommand
+from pyinfra.api import FactBase, FunctionCommand, StringCommand
 from pyinfra.operations import files as pyinfras, python, server
 from kvmhost import lock, prefetch
 from kvmhost.facts.files import Text
@@ -129,7 +129,23 @@ def twice() -> Commands:
     assert host.get_fact(Text, path=B).text == "2"
 twice(name="change")
 """,
-    "what asks after another way to change it": """\
+    "what changes it otherwise than by a command": """\
+@operation()
+def otherwise() -> Commands:
+    assert host.get_fact(Text, path=B).text == "1"
+    yield FunctionCommand(lambda state, host: bool(Path(B).write_text("2")), (), {})
+otherwise(name="change")
+""",
+    "what sends by itself": """\
+@operation()
+def sends() -> Commands:
+    assert host.get_fact(Text, path=B).text == "1"
+    if host.state.is_executing:
+        host.run_shell_command(StringCommand(f"printf 2 >{B}"))
+    yield from ()
+sends(name="change")
+""",
+    "a function that asks": """\
 def call():
     Path(B).write_text("2")
     assert host.get_fact(Text, path=B).text == "2"
