@@ -225,7 +225,7 @@ def test_the_gates_question_tells_who_holds_the_lock(
     site: Site, held: "subprocess.Popen[str]"
 ) -> None:
     def asked() -> str | None:
-        command = Traits().command(None).replace(LOCK, shlex.quote(str(site.lock)))
+        command = Traits().command(None, None).replace(LOCK, shlex.quote(str(site.lock)))
         lines = subprocess.check_output(["sh", "-c", command], text=True).splitlines()
         machine: Machine = Traits().process(lines)
         return machine.locked
