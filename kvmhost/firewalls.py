@@ -158,8 +158,8 @@ def _systemctl(verb: str, services: Iterable[str]) -> str:
 FIREWALLS: Mapping[str, Firewall] = {
     "ufw": Firewall(
         services=("ufw",),
-        # translated otherwise
-        is_on=lambda _: "LANGUAGE= LC_ALL=C ufw status 2>/dev/null | grep -q '^Status: active'",
+        # by this `ufw status` tells it, too, once it has started Python (ufw's backend_iptables.py)
+        is_on=lambda _: "command -v ufw >/dev/null && iptables -n -L ufw-user-input >/dev/null 2>&1",
         change=_ufw,
     ),
     "firewalld": Firewall(

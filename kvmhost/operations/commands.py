@@ -10,7 +10,7 @@ from pyinfra.api import StringCommand
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.operation import PyinfraOperation
 
-from kvmhost import lock
+from kvmhost import lock, prefetch
 from kvmhost.masking import masked_reason
 from kvmhost.ssh import reason
 
@@ -24,13 +24,15 @@ def operation() -> Callable[[Callable[_P, Commands]], PyinfraOperation[_P]]:
     """Return pyinfra's decorator of operations, for one whose exceptions fail this host alone.
 
     An exception that leaves an operation ends the run for all hosts, whichever of them has
-    answered in a way that nobody expects. Whatever is carried out, the host's lock is held.
+    answered in a way that nobody expects. Whatever is carried out, the host's lock is held, and
+    what the next operations will ask is asked together.
     """
 
     def decorator(commands: Callable[_P, Commands]) -> PyinfraOperation[_P]:
         @wraps(commands)
         def contained(*args: _P.args, **kwargs: _P.kwargs) -> Commands:
             try:
+                prefetch.begin(host.state)
                 refusal = lock.hold(host) if host.state.is_executing else None
                 yield from fail(refusal) if refusal else commands(*args, **kwargs)
             except Exception as error:

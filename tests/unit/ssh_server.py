@@ -27,10 +27,10 @@ class Server(paramiko.ServerInterface):
         return paramiko.common.OPEN_SUCCEEDED
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
-        threading.Timer(_BEGUN, self._carry_out, (channel, command)).start()
+        threading.Timer(_BEGUN, self.carry_out, (channel, command)).start()
         return True
 
-    def _carry_out(self, channel: paramiko.Channel, command: bytes) -> None:
+    def carry_out(self, channel: paramiko.Channel, command: bytes) -> None:
         process = subprocess.Popen(
             ["sh", "-c", command],
             bufsize=0,
@@ -69,10 +69,11 @@ def _pass_on(
 
 
 @contextmanager
-def listening(programs: Path) -> Iterator[int]:
+def listening(programs: Path, kind: Callable[[Path], Server] = Server) -> Iterator[int]:
     """Yield the port of a server on the loopback address.
 
     programs: a folder of programs that its commands find before those of the machine.
+    kind: what a connection is served by.
     """
     key = paramiko.ECDSAKey.generate()
     connections: list[paramiko.Transport] = []
@@ -84,7 +85,7 @@ def listening(programs: Path) -> Iterator[int]:
                 connections.append(connection)
                 connection.add_server_key(key)
                 with suppress(EOFError, paramiko.SSHException):
-                    connection.start_server(event=threading.Event(), server=Server(programs))
+                    connection.start_server(event=threading.Event(), server=kind(programs))
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=accept, daemon=True).start()

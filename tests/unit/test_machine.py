@@ -240,25 +240,23 @@ def test_libvirt_judges_the_guests_cpu_where_it_is_there(shell: str, tmp_path: P
 
 
 ON = {
-    # as ufw's own program says it, translated but for a locale without a language
-    "ufw": 'case "$LANGUAGE$LC_ALL" in C) echo Status: active ;; *) echo Status: Aktiv ;; esac',
+    # by this `ufw status` tells it, too
+    "ufw": '[ "$*" = "-n -L ufw-user-input" ]',
     "firewalld": "[ $1 = --state ] && echo running",
     "iptables": '[ "$*" = "is-active --quiet iptables" ]',
 }
 OFF = {
-    "ufw": "echo Status: inactive",
+    "ufw": "echo iptables: No chain/target/match by that name. >&2; exit 1",
     "firewalld": "echo not running >&2; exit 252",
     "iptables": "exit 3",
 }
-PROGRAMS = {"ufw": "ufw", "firewalld": "firewall-cmd", "iptables": "systemctl"}
+PROGRAMS = {"ufw": "iptables", "firewalld": "firewall-cmd", "iptables": "systemctl"}
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may ask a firewall")
 @pytest.mark.parametrize("on", [(), *((name,) for name in ON), tuple(ON)], ids="-".join)
-def test_firewalls_are_those_that_are_on(
-    on: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("LANGUAGE", "de")
+def test_firewalls_are_those_that_are_on(on: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "ufw").symlink_to("/bin/false")
     for name, program in PROGRAMS.items():
         executable = tmp_path / program
         executable.write_text(f"#!/bin/sh\n{(ON if name in on else OFF)[name]}\n")
