@@ -17,7 +17,7 @@ from pyinfra.api import FunctionCommand, Host, State, StringCommand
 from pyinfra.api.exceptions import ConnectError
 
 from kvmhost import lock, ssh
-from kvmhost.facts.cloudstack import ANEW
+from kvmhost.facts.cloudstack import ANEW, known_by
 from kvmhost.facts.network import Network as PresentNetwork
 from kvmhost.masking import masked_reason
 from kvmhost.network.backends import BACKENDS
@@ -92,7 +92,7 @@ def configured(
     address = str(network.address.ip)
     if (
         present.added is not None
-        and address not in (*before, *present.added)
+        and address not in known_by(present.added, before)
         and not renumber_added
     ):
         yield from fail(f"CloudStack has added this host, so it cannot get {address}: {ANEW}")
