@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import get_args
 
-from kvmhost.facts.cloudstack import ANEW
+from kvmhost.facts.cloudstack import ANEW, known_by
 from kvmhost.facts.machine import Machine
 from kvmhost.findings import Finding, Outcome, few
 from kvmhost.guest_cpu import RUNS
@@ -241,9 +241,10 @@ def _address(settings: Settings, machine: Machine) -> Verdict:
     needed = str(settings.network.address.ip)
     if machine.managed is None or (machine.managed and machine.addresses is None):
         return _untold("the host's answer is incomplete")
-    if machine.managed and machine.addresses and needed not in machine.addresses:
-        known = ", ".join(sorted(machine.addresses))
-        return "fails", f"CloudStack has added it with {known}, so it cannot get {needed}: {ANEW}"
+    known = known_by(machine.certified, machine.addresses or ())
+    if machine.managed and known and needed not in known:
+        had = ", ".join(sorted(known))
+        return "fails", f"CloudStack has added it with {had}, so it cannot get {needed}: {ANEW}"
     return "holds", f"it has {needed}, or may get it"
 
 

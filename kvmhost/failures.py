@@ -14,16 +14,18 @@ from dataclasses import dataclass, replace
 import click
 from pyinfra import logger
 from pyinfra.api import State
+from pyinfra.api.state import StateStage
 from pyinfra.context import ctx_state
 from typing_extensions import override
 
 from kvmhost import table
 from kvmhost.findings import few
+from kvmhost.masking import masked_reason
 
 _MOST_LINES = 5
 """So many of a host's last lines are shown: the reason, or a program's last words."""
 _STEP = re.compile(r"--> (?:Starting .*operation: )?(?P<step>.*?)(?:\.\.\.| +\(.*| *)$", re.DOTALL)
-_OF_HOST = re.compile(r"\[(?P<host>\S+)\]\s+(?P<text>.*)", re.DOTALL)
+_OF_HOST = re.compile(r"\[(?P<host>[^\]]+)\]\s+(?P<text>.*)", re.DOTALL)
 _COUNT = re.compile(r"Error: executed \d+ commands")
 _RED = "\x1b[31m"
 
@@ -53,6 +55,8 @@ class Listener(logging.Handler):
         super().__init__(logging.INFO)
         self.last: dict[str, Failure] = {}
         """What was last said to be wrong with a host, by its name."""
+        self.ended: set[str] = set()
+        """Hosts on which an operation has failed; with --no-wait pyinfra does not count them."""
         self._step = ""
 
     @override
@@ -63,8 +67,12 @@ class Listener(logging.Handler):
         if step := _STEP.match(plain):
             self._step = step["step"]
         elif (said := _OF_HOST.match(plain)) and (is_error or record.levelno >= logging.ERROR):
-            lines = () if _COUNT.match(said["text"]) else tuple(said["text"].splitlines())
-            self._note(said["host"], lines, is_error)
+            if _COUNT.match(said["text"]):
+                self.ended.add(said["host"])
+                self._note(said["host"], (), is_error)
+            else:
+                lines = masked_reason(said["text"]).splitlines()
+                self._note(said["host"], tuple(lines), is_error)
 
     def _note(self, host: str, lines: tuple[str, ...], is_error: bool) -> None:
         failure = self.last.get(host)
@@ -86,13 +94,17 @@ def watch() -> None:
 
 def _tell(listener: Listener) -> None:
     run: State | None = ctx_state.get()  # type: ignore[no-untyped-call]
-    names = sorted(host.name for host in run.failed_hosts) if run and run.initialised else []
-    for line in report({name: listener.last.get(name, Failure("")) for name in names}):
+    if run is None or not run.initialised:
+        return
+    failed = {host.name for host in run.failed_hosts} | listener.ended
+    if run.current_stage < StateStage.Execute:  # as in a dry run
+        failed |= listener.last.keys() & {host.name for host in run.inventory}
+    for line in report({name: listener.last.get(name, Failure("")) for name in sorted(failed)}):
         logger.info(line)
 
 
 def report(failed: Mapping[str, Failure]) -> Iterator[str]:
-    """Yield the lines of the table; hosts that failed alike are named together.
+    """Yield the lines of the table; hosts that failed, or would, alike are named together.
 
     failed: how each host failed, by the host's name.
     """

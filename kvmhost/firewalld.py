@@ -103,7 +103,7 @@ def opening(
 
 
 def closing(zone: Zone, ports: Collection[int], services: Services) -> Iterator[Change]:
-    """Yield what lets nobody in to some ports whose source no rule names, over TCP or UDP.
+    """Yield what lets nobody in to some ports from anywhere, or from all but a few, TCP or UDP.
 
     What else is open stays open.
     """
@@ -117,7 +117,7 @@ def closing(zone: Zone, ports: Collection[int], services: Services) -> Iterator[
             yield from (("--add-port", each) for each in rest)
     for rule in zone.rich_rules:
         element = _ELEMENT.search(rule)
-        if not element or not _ACCEPTS.search(rule) or _SOURCE.search(rule):
+        if not element or not _ACCEPTS.search(rule) or not _is_from_anyone(rule):
             continue
         if (rest := _without(_opened(element, services), ports)) is not None:
             yield "--remove-rich-rule", rule
@@ -191,6 +191,17 @@ def _numbers(ports: str) -> frozenset[int]:
         return numbers(ports.replace("-", ":"))
     except ValueError:
         return frozenset()
+
+
+def _is_from_anyone(rule: str) -> bool:
+    """Whether a rule says of no source that it alone is meant."""
+    source = _SOURCE.search(rule)
+    if source is None or source["negation"]:
+        return True
+    try:
+        return ip_network(source["address"] or "", strict=False) in EVERYONE.values()
+    except ValueError:
+        return False  # a MAC address, or the name of a set
 
 
 def _concerns(rule: str, who: IPAddress | None) -> bool:

@@ -7,7 +7,9 @@ from itertools import chain
 MASK = "***"
 
 _SECRET = re.compile(
-    r"secret|pas+w|pass-?phrase|token|psk|credential|private.?key|shared.?key", re.IGNORECASE
+    r"secret|pas+w|pass-?phrase|token|psk|credential|private.?key|shared.?key"
+    r"|api.?key|key.?pass|passcode|authorization",
+    re.IGNORECASE,
 )
 _CITED = re.compile(
     rf"((?<![\w.-])[\w.-]*?(?:{_SECRET.pattern})[\w.-]*[\"']?(?:\s*[=:]\s*|\s+)).+",
@@ -42,7 +44,7 @@ def masked(value: object, *keys: str) -> object:
 
 def masked_reason(text: str) -> str:
     """Return a sentence, which may cite a line of a file, without the secret that the line has."""
-    return _CITED.sub(rf"\1{MASK}", text)
+    return _CITED.sub(rf"\1{MASK}", _USER_INFO.sub(MASK, text))
 
 
 def masked_lines(text: str, numbers: dict[str, int]) -> Iterator[str]:

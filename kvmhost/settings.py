@@ -307,6 +307,9 @@ class Agent(Concern):
             raise PydanticCustomError(
                 "guest_cpu_features", "features only together with a guest_cpu_mode"
             )
+        names = [each.removeprefix("-") for each in self.guest_cpu_features]
+        if len(set(names)) < len(names):
+            raise PydanticCustomError("guest_cpu_features", "each feature once, libvirt says")
         return self
 
 

@@ -8,6 +8,7 @@ from kvmhost.facts.cloudstack import AddedHost
 from kvmhost.keyvalue import ARGUMENTS, LIBVIRT
 from kvmhost.operations import files, packages, services, sysctl, systemd
 from kvmhost.operations import libvirt as hypervisor
+from kvmhost.settings import Settings
 
 LISTEN = {"listen_tls": "0", "listen_tcp": "1"}
 """How libvirtd listens until CloudStack adds the host and turns TLS on."""
@@ -17,7 +18,8 @@ LIBVIRTD = {
     "auth_tcp": '"none"',
     "mdns_adv": "0",
 }
-NONLOCAL = "/etc/sysctl.d/60-cloudstack-libvirt.conf"
+NONLOCAL = "/etc/sysctl.d/zz-cloudstack-libvirt.conf"
+"""The last file counts (sysctl.d(5)), and 99-… is a usual name of others."""
 
 
 @deploy("Libvirt")
@@ -45,11 +47,10 @@ def libvirt() -> None:
         value="1",
         path=NONLOCAL,
     )
-    address = {"listen_addr": f'"{settings.network.address.ip}"'}
     daemon = files.keys(
         name="Have libvirtd listen for TCP connections",
         path="/etc/libvirt/libvirtd.conf",
-        values=address | LIBVIRTD if added else LISTEN | address | LIBVIRTD,
+        values=_libvirtd(settings, added),
         style=LIBVIRT,
     )
     arguments = files.keys(
@@ -81,3 +82,14 @@ def libvirt() -> None:
         restart_after=tuple(changes),
         with_guests=settings.guard.restart_with_guests,
     )
+
+
+def _libvirtd(settings: Settings, added: bool) -> dict[str, str]:
+    """Return what libvirtd.conf has to say; where an added host listens is CloudStack's own.
+
+    An added host gets another address only where a waiver says so.
+    """
+    address = {"listen_addr": f'"{settings.network.address.ip}"'}
+    if not added:
+        return LISTEN | address | LIBVIRTD
+    return address | LIBVIRTD if "address" in settings.preparation.waived_checks else LIBVIRTD

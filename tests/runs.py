@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -64,6 +64,21 @@ class Run:
             for operation in self.json["results"]["operations"]
             if operation[outcome]
         }
+
+    def reasons(self) -> dict[str, str]:
+        """Return what the table at the run's end says of each host that failed, by its name."""
+        table = self.output.partition("--> Failed:")[2].strip("\n").splitlines()
+        if not table:
+            return {}
+        _, rule, *rows = table
+        _, step, reason = (column.start() for column in re.finditer("-+", rule))
+        found: defaultdict[str, list[str]] = defaultdict(list)
+        names = ""
+        for row in rows:
+            names = row[:step].strip() or names
+            for name in names.split(", "):
+                found[name].append(row[reason:].strip())
+        return {name: " ".join(lines) for name, lines in found.items()}
 
     def commands(self) -> Counter[str]:
         """Return how many commands each host was sent, from a run with --debug."""

@@ -1,5 +1,7 @@
 """What CloudStack has made of a host."""
 
+from collections.abc import Collection
+
 from pyinfra.api import FactBase
 from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
@@ -16,6 +18,15 @@ ANEW = (
     "/etc/cloudstack/agent/cloud.* there, run this again, and have CloudStack add it anew"
 )
 """What to do about a host whose certificate, and CloudStack's records, bear what is to change."""
+
+
+def known_by(certified: Collection[str], present: Collection[str]) -> Collection[str]:
+    """Return the addresses by which CloudStack may know an added host.
+
+    certified: those that its certificate bears. present: those that it has; they count where it
+    has none of the certificate's, which may be a NAT's, or bear none.
+    """
+    return certified if set(certified) & set(present) else {*certified, *present}
 
 
 class AddedHost(FactBase[bool]):

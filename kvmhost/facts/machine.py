@@ -25,9 +25,9 @@ class Machine:
     with what it keeps for kdump. `cpu_flags` are those of the first CPU. `guest_cpu` is libvirt's
     verdict on the asked CPU (see `kvmhost.guest_cpu.verdict`).
     `interfaces` are the names of all network interfaces. `hostname` is the kernel's,
-    `qualified_name` what `hostname --fqdn` returns. `addresses` are its IPv4 addresses, and those
-    that CloudStack knows it by. `outbound` says how far the asked name got:
-    "reached", "unresolved", "unanswered", or "untried" when there is no program to try with.
+    `qualified_name` what `hostname --fqdn` returns. `addresses` are its IPv4 addresses, and
+    `certified` those that CloudStack's certificate bears. `outbound` says how far the asked name
+    got: "reached", "unresolved", "unanswered", or "untried" when there is no program to try with.
     `systemd` says whether that runs the host (sd_booted(3)).
     `firewalls` are those of ufw, firewalld and iptables that are on; only root is told.
     `guests` are the running QEMU guests; `managed` says whether CloudStack has added the host.
@@ -49,6 +49,7 @@ class Machine:
     hostname: str | None = None
     qualified_name: str | None = None
     addresses: frozenset[str] | None = None
+    certified: frozenset[str] = frozenset()
     outbound: str | None = None
     systemd: bool | None = None
     firewalls: frozenset[str] | None = None
@@ -89,11 +90,10 @@ value cpu_flags "$(cpu flags)"
 value interfaces "$(cd /sys/class/net && for name in */; do printf '%s ' "${name%/}"; done)"
 value hostname "$(uname -n)"
 value qualified_name "$(timeout 6 hostname --fqdn)"
-addresses() {
-    ip -o -4 address show scope global | sed -n 's/.* inet \([0-9.]*\).*/\1/p'
-    CERTIFIED
-}
+addresses() { ip -o -4 address show scope global | sed -n 's/.* inet \([0-9.]*\).*/\1/p'; }
 value addresses "$(addresses | tr '\n' ' ')"
+certified() { CERTIFIED; }
+value certified "$(certified | tr '\n' ' ')"
 
 guest_name() {
     case $1 in
@@ -185,6 +185,7 @@ class Traits(FactBase[Machine | None]):
             hostname=said.get("hostname"),
             qualified_name=said.get("qualified_name"),
             addresses=_words(said.get("addresses")),
+            certified=_words(said.get("certified")) or frozenset(),
             outbound=said.get("outbound"),
             systemd=_truth(said.get("systemd")),
             firewalls=_possibly_none(lines.get("firewalls")),

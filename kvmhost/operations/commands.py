@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Generator
 from functools import wraps
-from shlex import quote
 from typing import ParamSpec
 
 from pyinfra import api, host, logger
-from pyinfra.api import StringCommand
+from pyinfra.api import FunctionCommand, Host, State
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.operation import PyinfraOperation
 
@@ -45,14 +44,23 @@ def operation() -> Callable[[Callable[_P, Commands]], PyinfraOperation[_P]]:
 
 
 def fail(reason: str) -> Commands:
-    """Yield the command that fails this host with `reason` on its standard error.
+    """Yield what fails this host and says why; it asks nothing of the host, which may not answer.
 
-    A dry run, which carries out no command, says it at once.
+    A dry run, which carries nothing out, says it at once.
     """
     shown = masked_reason(reason)
     if not host.state.is_executing:
-        host.log_styled(shown, fg="red", log_func=logger.error)
-    yield StringCommand(f"echo {quote(shown)} >&2; exit 1")
+        _say(host, shown)
+    yield FunctionCommand(_failing, (shown,), {})
+
+
+def _failing(state: State, host: Host, shown: str) -> bool:
+    _say(host, shown)
+    return False
+
+
+def _say(host: Host, reason: str) -> None:
+    host.log_styled(reason, fg="red", log_func=logger.error)
 
 
 def unknown(what: str) -> Commands:

@@ -10,7 +10,7 @@ from pyinfra.api.exceptions import ConnectError
 from typing_extensions import override
 
 from kvmhost import ssh
-from kvmhost.facts.cloudstack import ANEW
+from kvmhost.facts.cloudstack import ANEW, known_by
 from kvmhost.facts.network import Network as PresentNetwork
 from kvmhost.masking import masked_reason
 from kvmhost.network.backends import BACKENDS
@@ -63,7 +63,7 @@ def configured(
     address = str(network.address.ip)
     if (
         present.added is not None
-        and address not in (*before, *present.added)
+        and address not in known_by(present.added, before)
         and not renumber_added
     ):
         yield from fail(f"CloudStack has added this host, so it cannot get {address}: {ANEW}")

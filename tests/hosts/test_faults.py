@@ -1,7 +1,5 @@
 """Hosts that fail alone, and complete when they are mended."""
 
-import re
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -189,7 +187,7 @@ def test_ten_hosts_fail_in_ten_ways_and_are_told_apart(eleven_hosts: Fleet) -> N
     broken = deploy()
     assert broken.status != 0
     assert sorted(broken.json["results"]["failed_hosts"]) == sorted(host.name for host in ill)
-    said = reasons(broken)
+    said = broken.reasons()
     assert said.keys() == {host.name for host in ill}
     for host, fault in faults.items():
         assert fault.reason in said[host.name], said
@@ -206,19 +204,6 @@ def test_ten_hosts_fail_in_ten_ways_and_are_told_apart(eleven_hosts: Fleet) -> N
     mended = deploy()
     assert mended.status == 0, mended.output
     assert not {host.name: guide.undone(host) for host in ill if guide.undone(host)}
-
-
-def reasons(run: Run) -> dict[str, str]:
-    """Return what the table at the end of a run says of each host, by its name."""
-    _, rule, *rows = run.output.partition("--> Failed:")[2].strip("\n").splitlines()
-    _, step, reason = (column.start() for column in re.finditer("-+", rule))
-    found: defaultdict[str, str] = defaultdict(str)
-    names = ""
-    for row in rows:
-        names = row[:step].strip() or names
-        for name in names.split(", "):
-            found[name] += f" {row[reason:].strip()}"
-    return found
 
 
 def _apt_is_locked(host: Node) -> bool:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
@@ -15,6 +16,7 @@ INSTALL = "apt-get"
 LOCKED = {
     INSTALL: {"success": False, "stdout": ["Reading lists"], "stderr": ["E: locked", "E: by 7"]}
 }
+TELLING = {"success": False, "stderr": ["curl: http://bob:hunter2@mirror/", "password=hunter3"]}
 HOSTS: dict[str, Mapping[str, Any]] = {
     "sound": {},
     "locked1": LOCKED,
@@ -64,6 +66,43 @@ def test_a_run_without_failures_has_none(tmp_path_factory: pytest.TempPathFactor
     run = pyinfra(inventory(folder, {"@fake/kvm1": fake_host()}), "tasks.ntp.ntp", "-y")
     assert run.status == 0, run.output
     assert "Failed" not in run.output
+
+
+def failing(folder: Path, name: str, answer: object, *arguments: str) -> Run:
+    """Run one step on a host that gives an answer to the installation of packages."""
+    host = fake_host()
+    host["fake_responses"] = {INSTALL: answer, **host["fake_responses"]}
+    hosts = {name: host, "@fake/sound": fake_host(2)}
+    return pyinfra(inventory(folder, hosts), "tasks.ntp.ntp", "-y", *arguments)
+
+
+def test_no_secret_is_in_it(tmp_path: Path) -> None:
+    run = failing(tmp_path, "@fake/kvm1", TELLING)
+    assert run.reasons() == {"@fake/kvm1": "curl: http://***@mirror/ password=***"}
+
+
+def test_without_waiting_too_those_that_failed_are_named(tmp_path: Path) -> None:
+    run = failing(tmp_path, "@fake/kvm1", LOCKED[INSTALL], "--no-wait")
+    assert run.reasons() == {"@fake/kvm1": "E: locked E: by 7"}
+
+
+def test_a_host_with_a_space_in_its_name_is_named(tmp_path: Path) -> None:
+    run = failing(tmp_path, "@fake/kvm 1", LOCKED[INSTALL])
+    assert run.reasons() == {"@fake/kvm 1": "E: locked E: by 7"}
+
+
+def test_where_all_that_is_said_of_a_host_is_shown_its_own_refusal_stays(tmp_path: Path) -> None:
+    hosts = {"@fake/kvm1": fake_host(fake_responses={"dpkg-query": {"success": False}})}
+    run = pyinfra(inventory(tmp_path, hosts), "tasks.libvirt.libvirt", "-y", "-vvv")
+    assert "no reason was given" not in run.reasons()["@fake/kvm1"]
+
+
+def test_a_dry_run_tells_which_hosts_would_fail(tmp_path: Path) -> None:
+    host = fake_host()
+    host["fake_responses"]["ip -json"] = {"success": False, "stderr": ["ip: not found"]}
+    hosts = {"@fake/kvm1": host, "@fake/kvm2": fake_host(2)}
+    run = pyinfra(inventory(tmp_path, hosts), "tasks.bridges_native.bridges_native", "--dry")
+    assert "ip: not found" in run.reasons()["@fake/kvm1"]
 
 
 def test_a_long_story_is_cut_to_its_end() -> None:

@@ -110,6 +110,15 @@ FAILING: dict[str, tuple[str, dict[str, Any], str]] = {
         "CloudStack has added it with 10.0.0.9, 192.168.42.77, so it cannot get 192.168.42.1: "
         f"{ANEW}",
     ),
+    "an address of another of its networks": (
+        "address",
+        {
+            "managed": True,
+            "addresses": frozenset(("192.168.42.1", "10.0.0.9")),
+            "certified": frozenset(("10.0.0.9",)),
+        },
+        f"CloudStack has added it with 10.0.0.9, so it cannot get 192.168.42.1: {ANEW}",
+    ),
     "no name resolution": (
         "outbound",
         {"outbound": "unresolved"},

@@ -116,6 +116,28 @@ def test_a_firewall_that_is_off_is_told_from_one_that_did_not_answer() -> None:
     assert Zones().process(["zone public", "runtime"]) is None
 
 
+OF_16509 = 'port port="16509" protocol="tcp" accept'
+
+
+@pytest.mark.parametrize(
+    ("source", "is_closed"),
+    [
+        ("", True),
+        (' family="ipv4" source address="0.0.0.0/0"', True),
+        (' family="ipv6" source address="::/0"', True),
+        (' family="ipv4" source NOT address="10.9.9.9"', True),
+        (' family="ipv4" source address="10.9.9.9"', False),
+        (' source mac="52:54:00:00:00:01"', False),
+        (' source ipset="bastions"', False),
+    ],
+)
+def test_a_rule_for_anyone_or_all_but_a_few_is_closed(source: str, is_closed: bool) -> None:
+    rule = f"rule{source} {OF_16509}"
+    zone = Zone(rich_rules=frozenset((rule,)))
+    expected = [("--remove-rich-rule", rule)] if is_closed else []
+    assert [*closing(zone, closed(("16509",)), SERVICES)] == expected
+
+
 def test_a_service_that_cannot_be_read_opens_nothing() -> None:
     assert parse_service("<service>") == frozenset()
     unread = Zones().process(

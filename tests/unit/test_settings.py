@@ -157,6 +157,12 @@ BAD: dict[str, tuple[dict[str, Any], str, str, str]] = {
         "avx",
         "mode",
     ),
+    "a feature that is asked for and refused": (
+        {"guest_cpu_mode": "host-model", "guest_cpu_features": ["avx", "-avx"]},
+        "guest_cpu_features",
+        "avx",
+        "once",
+    ),
     "a feature that is two": (
         {"guest_cpu_mode": "host-model", "guest_cpu_features": ["avx -mmx"]},
         "guest_cpu_features",
