@@ -159,7 +159,7 @@ FIREWALLS: Mapping[str, Firewall] = {
     "ufw": Firewall(
         services=("ufw",),
         # by this `ufw status` tells it, too, once it has started Python (ufw's backend_iptables.py)
-        is_on=lambda _: "command -v ufw >/dev/null && iptables -n -L ufw-user-input >/dev/null 2>&1",
+        is_on=lambda _: "{ command -v ufw && iptables -n -L ufw-user-input; } >/dev/null 2>&1",
         change=_ufw,
     ),
     "firewalld": Firewall(

@@ -97,12 +97,26 @@ def names(number: int = 1, **changes: str) -> list[str]:
     ]
 
 
+BARE: Mapping[str, Any] = {
+    "sha256sum <": ["sha256 ", "origin "],
+    "rpm --dbpath": ["fetched", "taken"],
+    "getenforce": ["seen"],
+    "-e /etc/cloud/cloud.cfg": ["none"],
+    "then echo exists && base64": ["absent"],
+}
+"""What facts hear from a host on which nothing is yet, by a part of their commands."""
+
+
 def fake_host(number: int = 1, **data: Any) -> dict[str, Any]:
-    """Return the data of a host that can become a hypervisor and has its name already."""
+    """Return the data of a bare host that can become a hypervisor and has its name already."""
     responses = {MACHINE: machine(number), NAMES: names(number)}
-    return host_data(
-        number, **({"fake_responses": responses, "fake_delay": 0, "fake_delay_jitter": 0} | data)
-    )
+    merged = {"fake_responses": responses, "fake_delay": 0, "fake_delay_jitter": 0} | data
+    return host_data(number, **merged | {"fake_responses": others(merged["fake_responses"])})
+
+
+def others(responses: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what facts hear, with what a bare host says to all other questions."""
+    return {**responses, **{each: BARE[each] for each in BARE if each not in responses}}
 
 
 def fakes(count: int) -> dict[str, dict[str, Any]]:

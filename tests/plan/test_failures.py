@@ -110,3 +110,7 @@ def test_a_long_story_is_cut_to_its_end() -> None:
     assert [line.split()[-1] for line in report({"kvm1": failure})][-5:] == [
         f"{number}" for number in range(95, 100)
     ]
+
+
+def test_a_line_without_end_is_cut_too() -> None:
+    assert len("".join(report({"kvm1": Failure("step", errors=("x" * 100_000,))}))) < 2000

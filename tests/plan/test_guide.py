@@ -33,6 +33,7 @@ from tests.plan.support import (
     inventory,
     machine,
     names,
+    others,
 )
 from tests.runs import CHECKOUT, Run, pyinfra
 
@@ -642,7 +643,7 @@ def answers(group: str, example: Example) -> dict[str, Any]:
         chosen = settings(group, example)
         rendered = BACKENDS[chosen.platform.network_backend].render(chosen.network, {})
         made["ip -json"] = present("openvswitch", {each.path: each.content for each in rendered})
-    return ANSWERS[group] | COMMON | made
+    return others(ANSWERS[group] | COMMON | made)
 
 
 @cache

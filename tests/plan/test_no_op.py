@@ -12,6 +12,7 @@ from shlex import split
 import paramiko
 import pytest
 
+from kvmhost.facts.libvirt import GUESTS_COMMAND
 from kvmhost.settings import Settings, load
 from tests.plan.support import group_data
 from tests.plan.test_firewall import CAME, SSH, TUPLE
@@ -73,6 +74,7 @@ def settled(chosen: Settings) -> Iterator[tuple[str, list[str]]]:
     yield "update-success-stamp", ["age 60"]
     yield "ip_nonlocal_bind", ["value 1", "exists", "bmV0LmlwdjQuaXBfbm9ubG9jYWxfYmluZCA9IDEK"]
     yield "getenforce", ["seen"]
+    yield f"{GUESTS_COMMAND}; echo all", ["all"]
     yield "parameters/enabled", ["enabled N"]
     yield "-e /etc/cloud/cloud.cfg", ["none"]
     ports, own = chosen.firewall.firewall_ports, chosen.network.address.network

@@ -357,7 +357,7 @@ def test_a_host_whose_names_cannot_be_read_fails_alone(tmp_path: Path) -> None:
     finished = run(tmp_path, hosts, PREFLIGHT, "-y", "--json")
     assert finished.status == 1
     assert finished.json["results"]["failed_hosts"] == ["@fake/kvm2"]
-    assert finished.reasons()["@fake/kvm2"] == (
+    assert finished.reasons()["@fake/kvm2"].endswith(
         "the host's name could not be read, so nothing is changed there"
     )
     assert commands(finished) == {"@fake/kvm1": 2, "@fake/kvm2": 2}

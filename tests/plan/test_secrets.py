@@ -12,8 +12,8 @@ SECRET = "hunter2"
 
 def test_the_agents_passphrase_is_no_part_of_the_difference(tmp_path: Path) -> None:
     properties = f"guid=1\nkeystore.passphrase={SECRET}\nguest.cpu.mode=custom\n"
-    host = fake_host(guest_cpu_mode="host-model")
-    host["fake_responses"]["-e /etc/cloudstack/agent/agent.properties"] = text(properties)
+    responses = {"-e /etc/cloudstack/agent/agent.properties": text(properties)}
+    host = fake_host(guest_cpu_mode="host-model", fake_responses=responses)
     task = "tasks.cloudstack_agent.cloudstack_agent"
     run = pyinfra(inventory(tmp_path, {"@fake/kvm1": host}), task, "-y", "--diff")
     assert run.status == 0

@@ -137,7 +137,7 @@ def test_a_host_whose_rpm_refuses_the_key_fails_before_anything_is_changed(
     hosts = {f"@fake/kvm{number}": fake_host(number, **el) for number in (1, 2)}
     answers = (answer, ["fetched", "taken"])
     for host, judgement in zip(hosts.values(), answers, strict=True):
-        host["fake_responses"] = {"rpm --dbpath": judgement} | host["fake_responses"]
+        host["fake_responses"]["rpm --dbpath"] = judgement
     run = pyinfra(inventory(tmp_path, hosts), PREFLIGHT, "-y", "--json", "--debug", timeout=60)
     assert run.status == 1
     assert run.failed[CHECK] == ["@fake/kvm1"]

@@ -22,8 +22,8 @@ SAVED = "*filter\n:FORWARD DROP [0:0]\n-A FORWARD -j DROP\n-A FORWARD -i eth9 -j
 @pytest.mark.parametrize(
     ("backend", "status", "enabled", "expected"),
     [
-        ("ufw", "echo Status: active", "enabled", {"ufw": Service(True, True)}),
-        ("ufw", "echo Status: inactive", "enabled", {"ufw": Service(False, True)}),
+        ("ufw", "echo Chain ufw-user-input", "enabled", {"ufw": Service(True, True)}),
+        ("ufw", "exit 1", "enabled", {"ufw": Service(False, True)}),
         ("ufw", "exit 1", "disabled", {"ufw": Service(False, False)}),
         ("firewalld", "echo running", "enabled", {"firewalld": Service(True, True)}),
         ("firewalld", "exit 252", "enabled-runtime", {"firewalld": Service(False, False)}),
@@ -34,7 +34,8 @@ def test_a_host_says_whether_its_firewall_is_on(
     tmp_path: Path, backend: str, status: str, enabled: str, expected: dict[str, Service]
 ) -> None:
     for program, script in (
-        ("ufw", status),
+        ("ufw", "exit 2"),
+        ("iptables", status),
         ("firewall-cmd", status),
         ("service", "exit 1"),
         ("systemctl", f"[ $1 = is-enabled ] && echo {enabled}"),
