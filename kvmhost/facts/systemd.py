@@ -95,7 +95,6 @@ def _pair(line: str) -> tuple[str, str]:
 
 _STAYS_UP = """(
 show() {{ systemctl show -p "$1" --value {unit}; }}
-state() {{ systemctl show -p ActiveState,SubState,NRestarts {unit} | tr '\\n' ' '; }}
 age() {{
     read -r now _ </proc/uptime
     echo $((${{now%.*}} - $(show ActiveEnterTimestampMonotonic) / 1000000))
@@ -108,8 +107,9 @@ do
     [ $look -le {seconds} ] && [ "$(age)" -lt {seconds} ] || exit 0
     sleep 1
 done
-echo "{unit} does not stay up: $(state)- its last lines:"
+state=$(systemctl show -p ActiveState,SubState,NRestarts {unit})
 journalctl --quiet --no-pager --lines 10 --unit {unit}
+echo {unit} does not stay up: $state
 exit 1
 )"""
 
@@ -118,8 +118,8 @@ def stays_up(unit: str, seconds: int) -> str:
     """Return the shell command that succeeds when a unit has been up for so long.
 
     It fails as soon as the unit is seen to be down, or systemd to have restarted it, and prints
-    the state and the last lines of the journal. A slow machine is never refused for being slow: to
-    look for too short a time only leaves a crash to the next run, which finds it counted.
+    the last lines of the journal, and then the state. A slow machine is never refused for being
+    slow: to look for too short a time only leaves a crash to the next run, which finds it counted.
 
     unit: its name with its suffix.
     seconds: how long it has to be up, the time included that it has been up already.

@@ -69,8 +69,8 @@ while [ -n "$begun" ] && [ "$(state)" = "$begun" ]; do
     [ $look -le {seconds} ] || exit 0
     sleep 1
 done
-echo "{service} does not stay up; its last lines:"
 grep -hs {service} /var/log/messages /var/log/syslog | tail -n 10
+echo "{service} does not stay up"
 exit 1
 )"""
 
@@ -78,8 +78,8 @@ exit 1
 def stays_up(service: str, seconds: int) -> str:
     """Return the shell command that succeeds when a service stays up for so long.
 
-    Else it prints the last lines that the system's log has of it, and fails. Upstart starts a job
-    again that has ended, and the number of its process is another then.
+    Else it prints the last lines that the system's log has of it, says so, and fails. Upstart
+    starts a job again that has ended, and the number of its process is another then.
 
     service: its name.
     seconds: how long it is looked at.

@@ -152,7 +152,7 @@ TEN_FAULTS = {
     "has a broken list of sources": Fault(
         "echo deb >/etc/apt/sources.list.d/broken.list",
         "rm /etc/apt/sources.list.d/broken.list",
-        "Malformed entry",
+        "Malformed line",
     ),
     "has a pinned package": Fault(
         "printf 'Package: libvirt-daemon-system\\nPin: version *\\nPin-Priority: -1\\n'"
@@ -161,8 +161,8 @@ TEN_FAULTS = {
         "no installation candidate",
     ),
     "has a read-only file system": Fault(
-        "mkdir /etc/cloudstack; mount -t tmpfs -o ro tmpfs /etc/cloudstack",
-        "umount /etc/cloudstack",
+        "mount -t tmpfs -o ro tmpfs /etc/apt/keyrings",
+        "umount /etc/apt/keyrings",
         "Read-only file system",
     ),
 }

@@ -98,10 +98,10 @@ def test_one_that_falls_says_its_state_and_its_last_lines(
 ) -> None:
     fall = watched(tmp_path, states, shell=shell)
     assert fall
-    first, *lines = fall.splitlines()
+    *lines, verdict = fall.splitlines()
     active, sub, count = states[-1]
     for part in (f"{UNIT} does not stay up", active, sub, f"NRestarts={count}"):
-        assert part in first
+        assert part in verdict
     assert lines == [LINE]
     assert (tmp_path / "asked").read_text().split()[-2:] == ["--unit", UNIT]
 
