@@ -46,12 +46,21 @@ _NAMES = {
     "--dports": "--dport",
     "--destination-port": "--dport",
     "--destination-ports": "--dport",
+    "--ports": "--dport",
     "--ctstate": "--state",
 }
 """Options that say the same as another, which `_Rule` reads."""
 _PLAIN = {"-p", "-s", "-j", "-m", "--dport", "--state", "--comment", "--reject-with"}
-_CLEAR = {*_PLAIN, "-d", "-i", "--sport", "--syn", "--tcp-flags", "--limit", "--limit-burst"}
+_CLEAR = {
+    *_PLAIN,
+    *("-d", "-i", "--sport", "--syn", "--tcp-flags", "--limit", "--limit-burst", "--dst-type"),
+    *("--set", "--name", "--mask", "--rsource"),
+    *(f"--hashlimit-{each}" for each in ("upto", "burst", "mode", "name", "srcmask")),
+    *(f"--hashlimit-htable-{each}" for each in ("size", "max", "expire", "gcinterval")),
+}
 """Options that ask for nothing, and those that bar nobody who comes from outside."""
+_UNKNOWN = frozenset[int]()
+"""The ports of a rule that names some which are not known here."""
 
 
 @dataclass(frozen=True)
@@ -213,10 +222,10 @@ def forwarding(text: str) -> str:
 
 
 def wide_open(chain: Sequence[str]) -> Iterator[str]:
-    """Yield the rules that let anyone in without naming ports."""
+    """Yield the rules that let anyone in without naming ports, or by ports that are not known."""
     for rule in chain:
         said = _said(rule)
-        if said.opens_to_anyone and said.ports is None:
+        if (said.opens_to_anyone and said.ports is None) or (said.opens and said.ports == _UNKNOWN):
             yield rule
 
 
@@ -268,7 +277,7 @@ def _said(rule: str) -> _Rule:
         source = ip_network(values["-s"], strict=False) if "-s" in values else None
         ports = _ports(values["--dport"]) if "--dport" in values else None
     except ValueError:
-        understood, source, ports = False, None, frozenset()
+        understood, source, ports = False, None, _UNKNOWN
     if ports is not None and "--dport" in negated:
         ports = numbers("0:65535") - ports
     return _Rule(

@@ -149,7 +149,8 @@ def _warn(present: Iptables, sources: tuple[str, ...]) -> None:
         program = PROGRAMS[version]
         if not family.active and version in map(_version, sources):
             host.log(f"open to anyone over IPv{version}: {program} is off", logger.warning)
-        for rule in wide_open(input_chain(family.running)):
+        rules = input_chain(family.running) + input_chain(family.saved or "")
+        for rule in wide_open(tuple(dict.fromkeys(rules))):
             host.log(f"open to anyone by a rule of {program}: {rule}", logger.warning)
         if accepts_the_rest(family.running):
             host.log(f"open to anyone: INPUT of {program} refuses nothing", logger.warning)

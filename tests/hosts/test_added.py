@@ -4,19 +4,26 @@ The tests are one story and run in their order: deploy, add, deploy, deploy, and
 part is a stand-in's.
 """
 
+import json
 from collections.abc import Callable, Iterator
+from ipaddress import IPv4Interface
+from shlex import quote
 
 import pytest
 
 from tests.lab import cloudstack, guide, lab
 from tests.lab.fleet import Fleet, Node
+from tests.lab.scanner import Scanner, beside_hosts
 from tests.runs import Run
 
 Deploy = Callable[..., Run]
 Hosts = tuple[Node, ...]
 AGENT = "/etc/cloudstack/agent/agent.properties"
 OURS = {"host.reserved.mem.mb=2048", "host.tags=ha:fast=1"}
-DATA = ("--data", 'agent_properties={"host.reserved.mem.mb": 2048, "host.tags": "ha:fast=1"}')
+DATA = (
+    *("--data", 'agent_properties={"host.reserved.mem.mb": 2048, "host.tags": "ha:fast=1"}'),
+    *("--data", "firewall_enabled=True"),
+)
 KEYS = (
     *("host", "zone", "pod", "cluster", "port", "guid", "keystore.passphrase"),
     *("local.storage.uuid", *(f"{each}.network.device" for each in ("private", "public", "guest"))),
@@ -70,6 +77,43 @@ def guest(hosts: Hosts) -> Iterator[None]:
     hosts[0].run("virsh destroy guest1", check=False)
 
 
+OUTSIDE = "198.51.100.9"
+"""An address that is none of the management network."""
+OTHERS = {1798, 5900, 49152, 9999}
+LISTEN = f"""\
+import signal, socket
+sockets = [socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
+           for port in {sorted(OTHERS)}]
+signal.pause()
+"""
+"""A program for Python: it listens on every address, on ports that CloudStack uses and another."""
+
+
+def assert_open_to_those_that_it_is_open_to(look: Scanner, host: Node, *libvirt: int) -> None:
+    """Have each address of a host found with the ports that are open, by whom they are open to.
+
+    libvirt: those of libvirt's ports on which it listens.
+    """
+    host.run(f"systemctl stop listens; systemd-run --unit=listens python3 -c {quote(LISTEN)}")
+    host.run(f"ip route replace {OUTSIDE}/32 dev eth0")
+    neighbour = host.run("ip -j -6 address show dev eth0 scope link")
+    local = json.loads(neighbour.stdout)[0]["addr_info"][0]["local"]
+    try:
+        assert look.open_ports(host.ssh_hostname) == {22, 1798, 5900, 49152, *libvirt}
+        assert look.open_ports(host.ssh_hostname, OUTSIDE) == {22}
+        assert look.open_ports(f"{local}%eth0") == {22}
+    finally:
+        host.run(f"systemctl stop listens; ip route delete {OUTSIDE}/32 dev eth0")
+
+
+@pytest.fixture(scope="module")
+def look(fleet: Fleet) -> Iterator[Scanner]:
+    """Yield what looks at ports from a place beside the hosts."""
+    with beside_hosts(fleet) as each:
+        each.add_address(IPv4Interface(f"{OUTSIDE}/32"))
+        yield each
+
+
 def said(hosts: Hosts, command: str) -> dict[str, str]:
     return {host.name: host.run(command).stdout for host in hosts}
 
@@ -78,12 +122,17 @@ def names(hosts: Hosts) -> list[str]:
     return sorted(host.name for host in hosts)
 
 
-def test_cloudstack_adds_hosts_that_a_deploy_has_prepared(
-    fleet: Fleet, hosts: Hosts, run: Callable[[], Run]
+def test_a_deploy_opens_what_the_settings_open_and_to_those_alone(
+    hosts: Hosts, run: Callable[[], Run], look: Scanner
 ) -> None:
     prepared = run()
     assert prepared.status == 0, prepared.output
     assert {host.name: guide.undone(host) for host in hosts} == {host.name: () for host in hosts}
+    for host in hosts:
+        assert_open_to_those_that_it_is_open_to(look, host, 16509)
+
+
+def test_cloudstack_adds_hosts_that_a_deploy_has_prepared(fleet: Fleet, hosts: Hosts) -> None:
     for host in hosts:
         assert set(host.run(f"cat {AGENT}").stdout.splitlines()) >= OURS
         cloudstack.add(fleet, host)
@@ -97,7 +146,7 @@ def test_cloudstack_adds_hosts_that_a_deploy_has_prepared(
 
 
 def test_the_first_run_puts_back_what_was_destroyed_and_leaves_what_is_cloudstacks(
-    hosts: Hosts, run: Callable[[], Run]
+    hosts: Hosts, run: Callable[[], Run], look: Scanner
 ) -> None:
     owned = said(hosts, OWNED)
     libvirtd = said(hosts, f"{STARTED} | grep Id=libvirtd")
@@ -114,6 +163,8 @@ def test_the_first_run_puts_back_what_was_destroyed_and_leaves_what_is_cloudstac
         assert set(host.run(f"cat {AGENT}").stdout.splitlines()) >= OURS
     assert said(hosts, OWNED) == owned
     assert said(hosts, f"{STARTED} | grep Id=libvirtd") == libvirtd
+    for host in hosts:
+        assert_open_to_those_that_it_is_open_to(look, host, 16514)
 
 
 @pytest.mark.usefixtures("guest")

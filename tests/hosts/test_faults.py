@@ -161,8 +161,8 @@ TEN_FAULTS = {
         "no installation candidate",
     ),
     "has a read-only file system": Fault(
-        "mount -t tmpfs -o ro tmpfs /etc/apt/keyrings",
-        "umount /etc/apt/keyrings",
+        "mount -t tmpfs -o ro tmpfs /etc/sysctl.d",
+        "umount /etc/sysctl.d",
         "Read-only file system",
     ),
 }

@@ -239,8 +239,8 @@ def create_host(client: docker.DockerClient, host: Node, image: str, made_of: st
         cap_add=HOST_CAPABILITIES,
         security_opt=UNCONFINED,
         cgroupns="private",
-        # which nobody may set inside
-        sysctls={"net.ipv4.ip_nonlocal_bind": "1"},
+        # which nobody may set inside; without a word Docker has no IPv6, not even of the link
+        sysctls={"net.ipv4.ip_nonlocal_bind": "1", "net.ipv6.conf.all.disable_ipv6": "0"},
         devices=[TUN],
         tmpfs={"/run": "exec,mode=755", "/run/lock": ""},
         volumes={str(host.directory / "seed"): {"bind": "/seed", "mode": "ro"}},

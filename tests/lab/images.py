@@ -50,14 +50,12 @@ class Images:
 
 def build_images(client: docker.DockerClient, progress: Progress, nodes: Iterable[Node]) -> Images:
     """Build what these nodes need and is missing, and return the images' names."""
-    given = given_root_trees()
 
     def build(name: str, **parents: str) -> str:
         return _build(client, progress, name, parents)
 
     def base(release: str) -> str:
-        tree = given.get(release) or _build_root_tree(client, progress, SUITES[release])
-        return build("base", ROOT_TREE=tree)
+        return _build_base(client, progress, release)
 
     usual = base(USUAL)
     repository = build("repository", BASE=usual)
@@ -89,6 +87,12 @@ def build_images(client: docker.DockerClient, progress: Progress, nodes: Iterabl
         return build(OWN_HOSTS[node.distribution], HOST=own, IMAGE=node.image)
 
     return Images(chassis, {node: root(node) for node in nodes})
+
+
+def build_scanner(client: docker.DockerClient, progress: Progress) -> str:
+    """Build the image of what looks at ports from outside, if missing, and return its name."""
+    base = _build_base(client, progress, USUAL)
+    return _build(client, progress, "scanner", {"BASE": base})
 
 
 def given_host_images() -> dict[Distribution, str]:
@@ -166,6 +170,13 @@ def _build_root_tree(client: docker.DockerClient, progress: Progress, suite: str
         repository, tag = name.split(":")
         client.api.import_image(src=str(tree), repository=repository, tag=tag)
     return name
+
+
+def _build_base(client: docker.DockerClient, progress: Progress, release: str) -> str:
+    """Build what every node of a release starts from, if missing."""
+    given = given_root_trees().get(release)
+    tree = given or _build_root_tree(client, progress, SUITES[release])
+    return _build(client, progress, "base", {"ROOT_TREE": tree})
 
 
 def _debian_sources(suite: str) -> str:

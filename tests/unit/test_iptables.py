@@ -130,6 +130,14 @@ OPEN = {
     "-m state ! --state INVALID -p tcp -m tcp --dport 16509 -j ACCEPT": [],
     "! -i eth0 -p udp -m udp --dport 6000 -j ACCEPT": [],
     "-p tcp --destination-port 16509 --jump ACCEPT": [],
+    "-p tcp -m tcp --dport 16509 -m addrtype --dst-type LOCAL -j ACCEPT": [],
+    "-p tcp -m tcp --dport 5900 -m recent --set --name v --mask 255.255.255.255 --rsource"
+    " -j ACCEPT": [],
+    "-p tcp -m tcp --dport 16509 -m hashlimit --hashlimit-upto 9/sec --hashlimit-burst 5"
+    " --hashlimit-mode srcip --hashlimit-name v -j ACCEPT": [],
+    "-p tcp -m multiport --ports 80,16509 -j ACCEPT": [
+        "-p tcp -m multiport --ports 80 -j ACCEPT",
+    ],
     "-s 0.0.0.0/0 -p tcp -m tcp --dport 16509 -j ACCEPT": [],
     "-s ::/0 -p tcp -m tcp --dport 16509 -j ACCEPT": [],
     r"""-p udp -m udp --dport 16509 -m comment --comment "a \'b\' --dport 80" -j ACCEPT""": [],
@@ -211,6 +219,11 @@ def test_rules_that_name_no_port_are_found() -> None:
     narrow = ["-i lo -j ACCEPT", "-p icmp -j ACCEPT", "-s 10.0.0.0/8 -j ACCEPT", ANYONE]
     established = "-m state --state RELATED,ESTABLISHED -j ACCEPT"
     assert [*wide_open([*narrow, *wide, established])] == wide
+
+
+def test_a_rule_with_a_port_that_is_not_known_here_is_found() -> None:
+    unknown = "-p udp -m udp --dport no-such-service -j ACCEPT"
+    assert [*wide_open([unknown, ANYONE])] == [unknown]
 
 
 @pytest.mark.parametrize(
