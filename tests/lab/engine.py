@@ -18,6 +18,10 @@ from tests.lab.progress import Progress
 PROGRAMS = {"ssh": "openssh-client", "ssh-keygen": "openssh-client"}
 BUILD_PROGRAMS = {"mmdebstrap": "mmdebstrap"}
 
+INOTIFY_INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances")
+ENOUGH_INSTANCES = 1024
+"""A dozen a host: all of root's containers share them, and systemd and libvirtd fail without."""
+
 RESOLVERS = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
 
 
@@ -43,6 +47,8 @@ def prepare(progress: Progress, build_root_tree: bool) -> docker.DockerClient:
         _install(progress, sorted(missing))
     if not answers:
         _start_engine(progress)
+    if int(INOTIFY_INSTANCES.read_text()) < ENOUGH_INSTANCES:
+        _allow_instances(progress)
     return connect()
 
 
@@ -104,6 +110,17 @@ def _install(progress: Progress, packages: list[str]) -> None:
         )
         if result.returncode != 0:
             raise LabError(f"{shlex.join(command)} failed:\n{result.stdout}{result.stderr}")
+
+
+def _allow_instances(progress: Progress) -> None:
+    """Have the kernel let the containers' services watch files, or say how a person does."""
+    parameter = INOTIFY_INSTANCES.relative_to("/proc/sys")
+    command = ["sysctl", "-q", "-w", f"{parameter}={ENOUGH_INSTANCES}"]
+    if os.geteuid() == 0:
+        progress(shlex.join(command))
+        subprocess.run(command, check=True)
+    else:
+        progress(f"more than a few hosts need this: sudo {shlex.join(command)}")
 
 
 def _start_engine(progress: Progress) -> None:
