@@ -4,7 +4,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from shlex import join
 
-from kvmhost.iptables import PROGRAMS, forwarding, in_use, saved_path
+from kvmhost.iptables import (
+    FORWARD_POLICY,
+    PROGRAMS,
+    STOPS_FORWARDING,
+    forwarding,
+    in_use,
+    saved_path,
+)
 from kvmhost.keyvalue import SHELL, set_keys
 from kvmhost.network.change import Change, Steps
 from kvmhost.network.files import File
@@ -12,6 +19,12 @@ from kvmhost.network.files import File
 _UFW = "/etc/ufw/ufw.conf"
 _FIREWALLD = "/etc/firewalld/firewalld.conf"
 _POLICY = "/etc/firewalld/policies/cloudstack-guests.xml"
+_SAVE_PARAMETERS = """\
+sed -n 's/^\\([a-z][^=# ]*\\)=.*/\\1/p' /etc/ufw/sysctl.conf | while read -r parameter; do
+    [ ! -e "/proc/sys/$parameter" ] || echo "$parameter = $(cat "/proc/sys/$parameter")"
+done >parameters
+"""
+"""Keeps what ufw-init(8) sets in the kernel."""
 _LETS_GUESTS_THROUGH = """\
 <?xml version="1.0" encoding="utf-8"?>
 <policy target="ACCEPT">
@@ -82,26 +95,39 @@ def change(backend: str, present: Present) -> Change | None:
     return firewall.change(present, files) if present.off or files else None
 
 
-def _ufw(present: Present, files: tuple[File, ...]) -> Change:
+def _ufw(present: Present, _: tuple[File, ...]) -> Change:
+    """Return the change; the way back restores the rules of others, and what ufw tells the kernel.
+
+    Its own way out leaves chains with the policy ACCEPT, and has its file say that it is off.
+    """
     return Change(
         differences=(),
-        files=files,
+        files=_ufw_files(present.files),
         apply=Steps(up="ufw --force enable\n"),
-        rollback=Steps(down="ufw --force disable\n"),
+        rollback=Steps(
+            down="ufw --force disable\n" if present.off else "",
+            up=_restored(PROGRAMS.values()) + "sysctl -q -p ./parameters\n",
+        ),
         validate=_systemctl("cat", present.services),
-        # which ufw's service reads next
-        boot=f"sed -i 's/^ENABLED=.*/ENABLED=no/' {_UFW}\n",
+        save=_saved(PROGRAMS.values()) + _SAVE_PARAMETERS,
     )
+
+
+def _ufw_files(texts: Mapping[str, str]) -> tuple[File, ...]:
+    """Return the file that ufw's service reads at boot; its program writes the same into it."""
+    return (File(_UFW, set_keys(texts.get(_UFW, ""), {"ENABLED": "yes"}, SHELL)),)
 
 
 def _firewalld(present: Present, files: tuple[File, ...]) -> Change:
     reload = Steps(up="firewall-cmd --reload\n")
+    rollback = _stopped(present) if present.off else reload
     return Change(
         differences=(),
         files=files,
         apply=_started(present.off) if present.off else reload,
-        rollback=_stopped(present.off) if present.off else reload,
+        rollback=rollback,
         validate=_systemctl("cat", present.services),
+        boot=rollback.up if present.off else "",
     )
 
 
@@ -116,17 +142,15 @@ def _firewalld_files(texts: Mapping[str, str]) -> tuple[File, ...]:
 
 def _iptables(present: Present, files: tuple[File, ...]) -> Change:
     """Return the change of both programs' rules; the way back restores those of others too."""
-    apply = _started(present.off)
+    apply, rollback = _started(present.off), _stopped(present)
     return Change(
         differences=(),
         files=files,
         apply=Steps(apply.down, apply.up + "".join(map(_forwards, present.on))),
-        rollback=Steps(
-            down=_stopped(present.off).down,
-            up="".join(f"{each}-restore <{each}.rules\n" for each in present.services),
-        ),
+        rollback=Steps(rollback.down, _restored(present.services) + rollback.up),
         validate=_systemctl("cat", present.services),
-        save="".join(f"{each}-save >{each}.rules\n" for each in present.services),
+        save=_saved(present.services),
+        boot=rollback.up,
     )
 
 
@@ -135,9 +159,22 @@ def _iptables_files(texts: Mapping[str, str]) -> tuple[File, ...]:
 
 
 def _forwards(program: str) -> str:
-    """Return the commands that do to the rules as they are what `forwarding` does to saved ones."""
-    refusal = r"s/^-A \(FORWARD -j \(REJECT\|DROP\)\b.*\)/" + program + r" -D \1/p"
-    return f"{program} -S FORWARD | sed -n '{refusal}' | sh -e\n{program} -P FORWARD ACCEPT\n"
+    """Return the command that does to rules as they are what `forwarding` does to saved ones."""
+    edit = f"sed -e 's/^{FORWARD_POLICY}/:FORWARD ACCEPT/' -E -e '/^{STOPS_FORWARDING}/d'"
+    return f"{program}-save -c -t filter | {edit} | {program}-restore -c\n"
+
+
+def _saved(programs: Iterable[str]) -> str:
+    """Return the commands that keep the rules as they are; a kernel may be without IPv6."""
+    return "".join(f"{_known(each)}{each}-save >{each}.rules\n" for each in programs)
+
+
+def _restored(programs: Iterable[str]) -> str:
+    return "".join(f"{_known(each)}{each}-restore <{each}.rules\n" for each in programs)
+
+
+def _known(program: str) -> str:
+    return "[ ! -e /proc/net/if_inet6 ] || " if program == PROGRAMS[6] else ""
 
 
 def _started(services: Iterable[str]) -> Steps:
@@ -145,8 +182,10 @@ def _started(services: Iterable[str]) -> Steps:
     return Steps(down=_systemctl("disable", services), up=_systemctl("start", services))
 
 
-def _stopped(services: Iterable[str]) -> Steps:
-    return Steps(down=_systemctl("stop", services))
+def _stopped(present: Present) -> Steps:
+    """Return the commands that stop what was off, and have it begin at boot if it did."""
+    began = [service for service in present.off if present.services[service].enabled]
+    return Steps(down=_systemctl("stop", present.off), up=_systemctl("enable --no-reload", began))
 
 
 def _systemctl(verb: str, services: Iterable[str]) -> str:
@@ -161,10 +200,15 @@ FIREWALLS: Mapping[str, Firewall] = {
         # by this `ufw status` tells it, too, once it has started Python (ufw's backend_iptables.py)
         is_on=lambda _: "{ command -v ufw && iptables -n -L ufw-user-input; } >/dev/null 2>&1",
         change=_ufw,
+        paths=(_UFW,),
+        files=_ufw_files,
     ),
     "firewalld": Firewall(
         services=("firewalld",),
-        is_on=lambda _: "firewall-cmd --state >/dev/null 2>&1",
+        # one that runs and does not answer is another thing than one that is off
+        is_on=lambda _: (
+            "{ firewall-cmd --state || systemctl is-active --quiet firewalld; } >/dev/null 2>&1"
+        ),
         change=_firewalld,
         paths=(_FIREWALLD, _POLICY),
         files=_firewalld_files,

@@ -27,9 +27,13 @@ EMPTY = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:
 # iptables-save -c puts the counters of packets and bytes in front
 _INPUT = re.compile(r"(?:\[\d+:\d+\] )?-A INPUT (.*?)\s*")
 _POLICY = re.compile(r"(?:-P INPUT|:INPUT) ACCEPT\b.*")
-_STOPS_FORWARDING = re.compile(r"(?:\[\d+:\d+\] )?-A FORWARD -j (?:REJECT|DROP)\b.*")
-_FORWARD_POLICY = re.compile(r":FORWARD DROP\b")
-_REFUSES = re.compile(r"-j (REJECT|DROP)\b")
+STOPS_FORWARDING = (
+    r"(\[[0-9]+:[0-9]+\] )?-A FORWARD"
+    r"""( -m comment --comment ("(\\.|[^"\\])*"|[^ "]+))? -j (REJECT|DROP)( .*)?$"""
+)
+"""A saved rule that refuses all that no rule before it let through, as sed -E and re have it."""
+FORWARD_POLICY = ":FORWARD DROP"
+_REFUSES = re.compile(r"-j (REJECT|DROP)(?!\S)")
 _WORD = r'"(?:\\.|[^"\\])*"|[^\s"]+'
 _OPTION = re.compile(
     rf"(?<!\S)(?P<negation>! +)?(?P<name>--?[a-zA-Z][\w-]*)(?P<values>(?: +(?!-|! )(?:{_WORD}))*)"
@@ -215,9 +219,9 @@ def forwarding(text: str) -> str:
     lines = text.split("\n")
     mine = _filter(lines)
     return "\n".join(
-        _FORWARD_POLICY.sub(":FORWARD ACCEPT", line) if at in mine else line
+        re.sub(f"^{FORWARD_POLICY}", ":FORWARD ACCEPT", line) if at in mine else line
         for at, line in enumerate(lines)
-        if at not in mine or not _STOPS_FORWARDING.fullmatch(line)
+        if at not in mine or not re.match(STOPS_FORWARDING, line)
     )
 
 

@@ -37,7 +37,7 @@ def enabled(backend: str, timeout: int, with_guests: bool) -> Commands:
         yield from guarded.refuse_unconfirmed()
         return
     if change:
-        what = f"To {'switch on' if present.off else 'let the guests through'} {backend}"
+        what = f"To {'switch on' if present.off else 'change'} {backend}"
         if not (yield from guests.allow(what, with_guests, "network_change_with_guests")):
             return
         for file in change.files:

@@ -12,6 +12,7 @@ from pyinfra.api import Host
 
 from kvmhost.facts.firewalls import State
 from kvmhost.firewalls import FIREWALLS, Present, Service, change
+from kvmhost.iptables import forwarding
 from kvmhost.network.change import Change, Steps
 from kvmhost.operations import firewalls, guarded
 
@@ -38,12 +39,13 @@ def test_a_host_says_whether_its_firewall_is_on(
         ("iptables", status),
         ("firewall-cmd", status),
         ("service", "exit 1"),
-        ("systemctl", f"[ $1 = is-enabled ] && echo {enabled}"),
+        ("systemctl", f"case $1 in is-enabled) echo {enabled} ;; *) exit 3 ;; esac"),
     ):
         (tmp_path / program).write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / program).chmod(0o755)
     (tmp_path / "firewalld.conf").write_text(CONF)
     command = State().command(backend=backend).replace("/etc/firewalld", str(tmp_path))
+    command = command.replace("/etc/ufw", str(tmp_path))
     answer = subprocess.run(
         ["sh", "-c", command.replace("/proc/net/if_inet6", "/nowhere")],
         env=os.environ | {"PATH": f"{tmp_path}:/usr/bin:/bin"},
@@ -57,6 +59,15 @@ def test_a_host_says_whether_its_firewall_is_on(
     conf = {f"{tmp_path}/firewalld.conf": CONF}
     assert present.files == (conf if backend == "firewalld" else {})
     assert not present.unconfirmed
+
+
+def test_a_firewalld_that_runs_and_does_not_answer_is_not_off(tmp_path: Path) -> None:
+    for program, status in (("firewall-cmd", 251), ("systemctl", 0)):
+        (tmp_path / program).write_text(f"#!/bin/sh\nexit {status}\n")
+        (tmp_path / program).chmod(0o755)
+    ask = ["sh", "-c", FIREWALLS["firewalld"].is_on("firewalld")]
+    path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    assert subprocess.run(ask, env=os.environ | path).returncode == 0
 
 
 def test_a_firewall_is_on_when_all_of_it_is() -> None:
@@ -85,15 +96,47 @@ def changed(backend: str, files: dict[str, str], **services: Service) -> Change:
     return needed
 
 
-def test_ufw_is_off_again_at_the_next_boot(tmp_path: Path) -> None:
-    needed = changed("ufw", {}, ufw=OFF)
+UFW = "/etc/ufw/ufw.conf"
+
+
+def test_ufw_is_as_it_was_at_the_next_boot_by_its_file() -> None:
+    needed = changed("ufw", {UFW: "# ENABLED=yes\nENABLED=no\nLOGLEVEL=low\n"}, ufw=OFF)
     assert needed.apply == Steps(up="ufw --force enable\n")
-    assert needed.rollback == Steps(down="ufw --force disable\n")
-    conf = tmp_path / "ufw.conf"
-    conf.write_text("# ENABLED=yes\nENABLED=yes\nLOGLEVEL=low\n")
-    boot = needed.boot.replace("/etc/ufw/ufw.conf", str(conf))
-    subprocess.run(["sh", "-e", "-c", boot], check=True)
-    assert conf.read_text() == "# ENABLED=yes\nENABLED=no\nLOGLEVEL=low\n"
+    assert needed.rollback.down == "ufw --force disable\n"
+    (conf,) = needed.files
+    assert (conf.path, conf.content) == (UFW, "# ENABLED=yes\nENABLED=yes\nLOGLEVEL=low\n")
+    assert change("ufw", Present({"ufw": ON}, {UFW: conf.content})) is None
+    # which its program changes on the way back
+    assert changed("ufw", {UFW: conf.content}, ufw=OFF).files == (conf,)
+
+
+def test_ufw_that_is_on_and_not_at_boot_is_made_so() -> None:
+    needed = changed("ufw", {UFW: "ENABLED=no\n"}, ufw=ON)
+    assert needed.files[0].content == "ENABLED=yes\n"
+    assert needed.rollback.down == ""
+
+
+def test_the_kernel_is_told_again_what_it_was_before_ufw(tmp_path: Path) -> None:
+    """Its rules are restored by iptables-restore(8), its parameters by sysctl(8)."""
+    needed = changed("ufw", {}, ufw=OFF)
+    (tmp_path / "sysctl.conf").write_text(
+        "# net/ipv4/ip_forward=1\nnet/ipv4/ip_forward=9\nnet/ipv4/no_such=1\n"
+    )
+    for program in ("iptables", "ip6tables"):
+        (tmp_path / f"{program}-save").write_text(f"#!/bin/sh\necho {program}\n")
+        (tmp_path / f"{program}-restore").write_text(f"#!/bin/sh\ncat >>{tmp_path}/restored\n")
+    (tmp_path / "sysctl").write_text(
+        f"#!/bin/sh\n[ $1$2 = -q-p ] && cat $3 >>{tmp_path}/restored\n"
+    )
+    for stub in tmp_path.glob("*[!f]"):
+        stub.chmod(0o755)
+    for script in (needed.save, needed.rollback.up):
+        written = script.replace("/etc/ufw", str(tmp_path)).replace("/proc/net/if_inet6", "/proc")
+        path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+        subprocess.run(["sh", "-e", "-c", written], cwd=tmp_path, env=path, check=True)
+    forwards = Path("/proc/sys/net/ipv4/ip_forward").read_text().strip()
+    restored = (tmp_path / "restored").read_text().splitlines()
+    assert restored == ["iptables", "ip6tables", f"net/ipv4/ip_forward = {forwards}"]
 
 
 def test_firewalld_lets_all_through_and_nothing_in() -> None:
@@ -111,7 +154,6 @@ def test_a_firewalld_that_is_on_reads_its_files_again_and_stays_on() -> None:
     assert needed.apply == needed.rollback == Steps(up="firewall-cmd --reload\n")
     files = {each.path: each.content for each in needed.files}
     assert change("firewalld", Present({"firewalld": ON}, files)) is None
-    assert change("ufw", Present({"ufw": ON}, {})) is None
 
 
 IP6TABLES = "/etc/sysconfig/ip6tables"
@@ -126,34 +168,54 @@ def test_iptables_refuses_nothing_that_goes_through() -> None:
     assert "systemctl" not in f"{needed.apply}{needed.rollback}"
 
 
+IF_IPV6 = "[ ! -e /proc/net/if_inet6 ] || "
+
+
 def test_what_was_on_stays_on_and_the_rules_of_all_come_back() -> None:
     needed = changed("iptables", {}, iptables=ON, ip6tables=OFF)
-    assert needed.save == "iptables-save >iptables.rules\nip6tables-save >ip6tables.rules\n"
+    assert needed.save == (
+        f"iptables-save >iptables.rules\n{IF_IPV6}ip6tables-save >ip6tables.rules\n"
+    )
+    begins = "systemctl enable --no-reload ip6tables.service\n"
     assert needed.rollback == Steps(
         down="systemctl stop ip6tables.service\n",
-        up="iptables-restore <iptables.rules\nip6tables-restore <ip6tables.rules\n",
+        up="iptables-restore <iptables.rules\n"
+        f"{IF_IPV6}ip6tables-restore <ip6tables.rules\n{begins}",
     )
+    assert needed.boot == begins
 
 
 def test_the_rules_as_they_are_refuse_nothing_that_goes_through_either(tmp_path: Path) -> None:
     needed = changed("iptables", {IP6TABLES: SAVED}, iptables=ON, ip6tables=ON)
-    listed = "-P FORWARD DROP\n-A FORWARD -j REJECT --reject-with x\n-A FORWARD -i eth9 -j DROP"
+    kept = [
+        "*filter",
+        "[7:99] -A FORWARD -i eth9 -j DROP",
+        "[7:99] -A FORWARD -j DROP-ALL",
+        "[7:99] -A INPUT -j DROP",
+        "COMMIT",
+    ]
+    lines = [
+        kept[0],
+        ":FORWARD DROP [1:2]",
+        *kept[1:4],
+        "[7:99] -A FORWARD -j REJECT --reject-with icmp-host-prohibited",
+        r'[0:0] -A FORWARD -m comment --comment "a \"$(halt)\" -j" -j DROP',
+        "[0:0] -A FORWARD -m comment --comment word -j DROP",
+        kept[-1],
+    ]
+    saved = tmp_path / "saved"
+    saved.write_text("".join(f"{line}\n" for line in lines))
     for program in ("iptables", "ip6tables"):
-        stub = f'#!/bin/sh\necho "$0 $*" >>{tmp_path}/log; [ "$1" != -S ] || echo "{listed}"\n'
-        (tmp_path / program).write_text(stub)
-        (tmp_path / program).chmod(0o755)
+        (tmp_path / f"{program}-save").write_text(f"#!/bin/sh\ncat {saved}\n")
+        (tmp_path / f"{program}-restore").write_text(f"#!/bin/sh\ncat >{tmp_path}/{program}\n")
+    for stub in tmp_path.glob("*-*"):
+        stub.chmod(0o755)
     path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
     subprocess.run(["sh", "-e", "-c", needed.apply.up], env=os.environ | path, check=True)
-    log = (tmp_path / "log").read_text().replace(f"{tmp_path}/", "")
-    assert log.splitlines() == [
-        f"{program} {arguments}"
-        for program in ("iptables", "ip6tables")
-        for arguments in (
-            "-S FORWARD",
-            "-D FORWARD -j REJECT --reject-with x",
-            "-P FORWARD ACCEPT",
-        )
-    ]
+    expected = [kept[0], ":FORWARD ACCEPT [1:2]", *kept[1:]]
+    for program in ("iptables", "ip6tables"):
+        assert (tmp_path / program).read_text().splitlines() == expected
+    assert forwarding("\n".join(lines)) == "\n".join(expected)
 
 
 @pytest.mark.parametrize("backend", ["firewalld", "iptables"])
