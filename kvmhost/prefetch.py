@@ -22,6 +22,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
+from shlex import quote
 from typing import Any, cast
 
 from pyinfra import logger
@@ -33,7 +34,9 @@ from pyinfra.connectors.util import CommandOutput, OutputLine
 from typing_extensions import override
 
 VALID = 60
-"""Seconds for which an answer holds."""
+"""Seconds for which an answer holds, from when it is asked for."""
+LONGEST = 64 * 1024
+"""Characters of a script; sshd ends the connection at a packet of 256 KiB (its packet.c)."""
 
 
 @dataclass(frozen=True)
@@ -103,12 +106,23 @@ class Connector(SSHConnector):
         if self.is_trial:
             raise Asked(question)
         awaited, self.awaited = self.awaited, None
-        if awaited and awaited.key == question.key and question.key in self.answers:
+        holds = question.key in self.answers and time.monotonic() <= self.end
+        if holds and awaited and awaited.key == question.key:
             logger.debug("Answered beforehand on %s: %s", self.host.name, command)
             lines = self.answers[question.key]
             return True, CommandOutput([OutputLine("stdout", line) for line in lines])
         self.forget()
         return super().run_shell_command(command, print_output, print_input, **arguments)
+
+    @override
+    def put_file(self, *arguments: Any, **how: Any) -> bool:
+        self.forget()
+        return super().put_file(*arguments, **how)
+
+    @override
+    def get_file(self, *arguments: Any, **how: Any) -> bool:
+        self.forget()
+        return super().get_file(*arguments, **how)
 
     def forget(self) -> None:
         """Have no answer any more."""
@@ -124,9 +138,11 @@ class Connector(SSHConnector):
             if each.can_be_joined:
                 alike[each.how][each.key] = each
         known: dict[tuple[str, str], list[str]] = {}
+        end = time.monotonic() + VALID
         for group in alike.values():
-            known |= self._answers(list(group.values()))
-        self.questions, self.answers, self.end = questions, known, time.monotonic() + VALID
+            for some in portions(list(group.values())):
+                known |= self._answers(some)
+        self.questions, self.answers, self.end = questions, known, end
 
     def _answers(self, questions: Sequence[Question]) -> dict[tuple[str, str], list[str]]:
         state, mark = self.host.state, secrets.token_hex(8)
@@ -138,6 +154,18 @@ class Connector(SSHConnector):
         )
         said = zip(questions, answers(output.stdout_lines, mark), strict=True)
         return {question.key: lines for question, lines in said if lines is not None}
+
+
+def portions(questions: Sequence[Question]) -> Iterator[Sequence[Question]]:
+    """Yield questions in groups whose script the host's sshd takes: 256 KiB, quoted once more."""
+    some: list[Question] = []
+    for each in questions:
+        if some and len(quote(script([*some, each], "").get_raw_value())) > LONGEST:
+            yield some
+            some = []
+        some.append(each)
+    if some:
+        yield some
 
 
 def script(questions: Sequence[Question], mark: str) -> StringCommand:

@@ -29,6 +29,7 @@ from tests.runs import Run, pyinfra
 
 Answer = Sequence[str] | Mapping[str, object]
 
+UFW, ON = "/etc/ufw/ufw.conf", "ENABLED=yes"
 ANY: dict[str, Answer] = {
     "libvirtd --version": ["libvirt libvirtd (libvirt) 9.0.0", "qemu QEMU emulator version 7.2.1"],
     "-e /etc/libvirt/libvirtd.conf": text("#listen_tls = 0\n"),
@@ -75,7 +76,7 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Answer]]] = {
     "Debian": (
         "debian",
         {"firewall_enabled": True},
-        DEBIAN | {"is-enabled": ["service ufw on enabled", "all"]},
+        DEBIAN | {"is-enabled": ["service ufw on enabled", f"file {UFW} {encoded(ON)}", "all"]},
     ),
     "Open vSwitch": ("debian", SWITCH, DEBIAN | {"/sys/module/bridge": ["loaded"]}),
     "EL": (

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import pytest
 
-from kvmhost.prefetch import Question, answers, script
+from kvmhost.prefetch import LONGEST, Question, answers, portions, script
 from tests.runs import Run, pyinfra
 from tests.unit.ssh_server import listening
 
@@ -145,6 +146,15 @@ def sends() -> Commands:
     yield from ()
 sends(name="change")
 """,
+    "what uploads by itself": """\
+@operation()
+def uploads() -> Commands:
+    assert host.get_fact(Text, path=B).text == "1"
+    if host.state.is_executing:
+        host.put_file(StringIO("2"), B)
+    yield from ()
+uploads(name="change")
+""",
     "a function that asks": """\
 def call():
     Path(B).write_text("2")
@@ -224,7 +234,33 @@ def test_an_answer_holds_for_a_while_only(site: Site) -> None:
     site.write(a="1", b="1", c="1")
     run = site.run(f"prefetch.VALID = 0\n{content('1') * 3}")
     assert run.status == 0, run.output
-    assert run.commands() == {"kvm1": 9}
+    assert answered(run) == 0
+
+
+def test_an_answer_is_as_old_as_its_question(site: Site) -> None:
+    """Not younger by what the questions beside it have taken."""
+    run = site.run(
+        f"""prefetch.VALID = 2
+{HEARS}
+hears(name="slow", what="sleep 3; echo 2", expected="2")
+hears(name="third", what="echo 3", expected="3")
+"""
+    )
+    assert run.status == 0, run.output
+    assert "Answered beforehand on kvm1: sleep" not in run.output
+
+
+def test_what_is_more_than_a_host_takes_is_asked_in_portions(site: Site) -> None:
+    long = "".join(
+        f"hears(name='{n}', what=\": '{n}{'x' * 9000}'; echo {n}\", expected='{n}')\n"
+        for n in range(20)
+    )
+    run = site.run(HEARS + long)
+    assert run.status == 0, run.output
+    assert answered(run) == 20
+    assert 3 < run.commands()["kvm1"] < 8
+    scripts = portions([Question("'" * 3000, {"_shell_executable": "sh"})] * 10)
+    assert all(len(quote(script(each, MARK).get_raw_value())) < 2 * LONGEST for each in scripts)
 
 
 def test_a_condition_on_what_is_yet_to_come_is_not_tried_out(site: Site) -> None:
@@ -243,7 +279,7 @@ files.content(name="not after it", path=C, text="2", _if=change.did_not_change)
 def test_a_host_that_says_more_is_asked_one_by_one(site: Site) -> None:
     """Whatever is wrong with the answers together, none of them is used."""
     site.write(a="1", b="1", c="1")
-    run = site.run(f"prefetch.script = lambda questions, mark: 'echo 1'\n{content('1') * 3}")
+    run = site.run(f"prefetch.script = lambda *_: StringCommand('echo 1')\n{content('1') * 3}")
     assert run.status == 0, run.output
     assert not run.changed
     assert run.commands() == {"kvm1": 10}
