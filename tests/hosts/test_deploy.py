@@ -198,7 +198,7 @@ def test_a_firewall_is_switched_on_and_what_locks_the_workstation_out_is_undone(
         again = deploy("-y", "--json", *ENABLED, *limit, target="tasks.firewall.firewall")
         assert again.changed == {}
 
-        host.run("ufw --force disable && ufw prepend deny 22/tcp")
+        host.run("ufw --force disable && ufw deny 22/tcp")
         locked_out = deploy("-y", *ENABLED, *limit, target="tasks.firewall.firewall")
         assert locked_out.status != 0
         assert "Firewall rolled back: nobody confirmed in time" in locked_out.output
@@ -206,7 +206,7 @@ def test_a_firewall_is_switched_on_and_what_locks_the_workstation_out_is_undone(
         assert "ENABLED=no" in host.run("cat /etc/ufw/ufw.conf").stdout
         assert reaches(other, 8099, host)
     finally:
-        host.run("ufw delete deny 22/tcp; ufw --force disable; systemctl stop listens")
+        host.run("ufw allow 22/tcp; ufw --force disable; systemctl stop listens")
 
 
 DOMAIN = """
