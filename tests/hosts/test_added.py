@@ -6,6 +6,7 @@ part is a stand-in's.
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Interface
 from shlex import quote
 
@@ -89,17 +90,17 @@ signal.pause()
 """A program for Python: it listens on every address, on ports that CloudStack uses and another."""
 
 
-def assert_open_to_those_that_it_is_open_to(look: Scanner, host: Node, *libvirt: int) -> None:
-    """Have each address of a host found with the ports that are open, by whom they are open to.
+def assert_open(look: Scanner, host: Node, libvirt: int) -> None:
+    """Have the ports that are open found at each address of a host, by whom they are open to.
 
-    libvirt: those of libvirt's ports on which it listens.
+    libvirt: the port on which libvirt listens.
     """
     host.run(f"systemctl stop listens; systemd-run --unit=listens python3 -c {quote(LISTEN)}")
     host.run(f"ip route replace {OUTSIDE}/32 dev eth0")
     neighbour = host.run("ip -j -6 address show dev eth0 scope link")
     local = json.loads(neighbour.stdout)[0]["addr_info"][0]["local"]
     try:
-        assert look.open_ports(host.ssh_hostname) == {22, 1798, 5900, 49152, *libvirt}
+        assert look.open_ports(host.ssh_hostname) == {22, 1798, 5900, 49152, libvirt}
         assert look.open_ports(host.ssh_hostname, OUTSIDE) == {22}
         assert look.open_ports(f"{local}%eth0") == {22}
     finally:
@@ -128,8 +129,8 @@ def test_a_deploy_opens_what_the_settings_open_and_to_those_alone(
     prepared = run()
     assert prepared.status == 0, prepared.output
     assert {host.name: guide.undone(host) for host in hosts} == {host.name: () for host in hosts}
-    for host in hosts:
-        assert_open_to_those_that_it_is_open_to(look, host, 16509)
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda host: assert_open(look, host, 16509), hosts))
 
 
 def test_cloudstack_adds_hosts_that_a_deploy_has_prepared(fleet: Fleet, hosts: Hosts) -> None:
@@ -163,8 +164,8 @@ def test_the_first_run_puts_back_what_was_destroyed_and_leaves_what_is_cloudstac
         assert set(host.run(f"cat {AGENT}").stdout.splitlines()) >= OURS
     assert said(hosts, OWNED) == owned
     assert said(hosts, f"{STARTED} | grep Id=libvirtd") == libvirtd
-    for host in hosts:
-        assert_open_to_those_that_it_is_open_to(look, host, 16514)
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda host: assert_open(look, host, 16514), hosts))
 
 
 @pytest.mark.usefixtures("guest")
