@@ -1,6 +1,5 @@
 """Looks at the ports of the fleet's nodes from outside: nmap in a container of its own."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,14 +29,6 @@ class Scanner:
         """Have one more address from which to look."""
         self._run("ip", "address", "replace", str(address), "dev", self.interface)
 
-    def link_local_neighbours(self) -> set[str]:
-        """Return the addresses that answer when all of a link are asked (RFC 4291, ff02::1)."""
-        everyone = f"ff02::1%{self.interface}"
-        # it has sixteen seconds, for its own address is not its own at once
-        said = self._run("sh", "-c", f"ping -c 8 -i 2 -w 16 {everyone}; ip -6 -o address show")
-        mine = set(re.findall(r"inet6 (\S+)/", said))
-        return set(re.findall(r"from (fe80:\S+)%", said)) - mine
-
     def open_ports(self, target: str, source: str | None = None, ports: str = ALL) -> set[int]:
         """Return the TCP ports that are open at an address, IPv4 or IPv6, to one that looks.
 
@@ -66,26 +57,6 @@ def beside_hosts(fleet: Fleet) -> Iterator[Scanner]:
     ipv6 = {"net.ipv6.conf.all.disable_ipv6": "0"}
     with _container(fleet, network=containers.object_name(fleet.name), sysctls=ipv6) as container:
         yield Scanner(container)
-
-
-@contextmanager
-def in_vlan(fleet: Fleet, tag: int, address: IPv4Interface) -> Iterator[Scanner]:
-    """Have a container with an address on an access port of the machines' switch, as long."""
-    switch, port = containers.get(connect(), fleet.name, "switch"), f"scan{tag}"
-    add = ("ovs-vsctl", "--may-exist", "add-port", containers.SWITCH_BRIDGE, port, f"tag={tag}")
-    containers.execute(switch, *add, "--", "set", "interface", port, "type=internal")
-    try:
-        # the port is the switch's own, whose IPv6 only those that may all can switch on
-        network = f"container:{switch.name}"
-        with _container(fleet, network=network, privileged=True) as container:
-            ipv6 = f"net.ipv6.conf.{port}.disable_ipv6=0"
-            containers.execute(container, "sysctl", "-q", "-w", ipv6)
-            containers.execute(container, "ip", "link", "set", port, "up")
-            each = Scanner(container, port)
-            each.add_address(address)
-            yield each
-    finally:
-        containers.execute(switch, "ovs-vsctl", "del-port", containers.SWITCH_BRIDGE, port)
 
 
 @contextmanager
