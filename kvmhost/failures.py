@@ -24,7 +24,7 @@ from kvmhost.masking import masked_reason
 
 _MOST_LINES = 5
 """So many of a host's last lines are shown: the reason, or a program's last words."""
-_MOST = 400
+_MOST_CHARACTERS = 400
 """So many characters of a line are shown."""
 _STEP = re.compile(r"--> (?:Starting .*operation: )?(?P<step>.*?)(?:\.\.\.| +\(.*| *)$", re.DOTALL)
 _OF_HOST = re.compile(r"\[(?P<host>[^\]]+)\]\s+(?P<text>.*)", re.DOTALL)
@@ -48,7 +48,10 @@ class Failure:
     def reason(self) -> tuple[str, ...]:
         """The last lines of what was said of it, none of them endless."""
         lines = (self.errors or self.output or ("no reason was given",))[-_MOST_LINES:]
-        return tuple(f"{each[:_MOST]}…" if len(each) > _MOST else each for each in lines)
+        return tuple(
+            f"{each[:_MOST_CHARACTERS]}…" if len(each) > _MOST_CHARACTERS else each
+            for each in lines
+        )
 
 
 class Listener(logging.Handler):

@@ -71,8 +71,9 @@ class Firewall:
     """How one of them is dealt with.
 
     `services` are those that have to be on, and `is_on` returns a shell command that tells whether
-    one of them is. `files` returns those that let the guests' packets through, by the texts of what
-    there is at `paths`. `change` returns what makes them count, and all services on.
+    one of them is. `files` returns those that have it begin at boot and let the guests' packets
+    through, by the texts of what there is at `paths`. `change` returns what makes them count, and
+    all services on.
     """
 
     services: tuple[str, ...]
@@ -90,19 +91,20 @@ def change(backend: str, present: Present) -> Change | None:
     What lets them through ufw is among its defaults.
     """
     firewall = FIREWALLS[backend]
-    wanted = firewall.files(present.files)
-    files = tuple(each for each in wanted if present.files.get(each.path) != each.content)
-    return firewall.change(present, files) if present.off or files else None
+    files = firewall.files(present.files)
+    as_wanted = all(present.files.get(each.path) == each.content for each in files)
+    # all of them, also as they are: a firewall's own program may write them, and they are put back
+    return None if as_wanted and not present.off else firewall.change(present, files)
 
 
-def _ufw(present: Present, _: tuple[File, ...]) -> Change:
+def _ufw(present: Present, files: tuple[File, ...]) -> Change:
     """Return the change; the way back restores the rules of others, and what ufw tells the kernel.
 
     Its own way out leaves chains with the policy ACCEPT, and has its file say that it is off.
     """
     return Change(
         differences=(),
-        files=_ufw_files(present.files),
+        files=files,
         apply=Steps(up="ufw --force enable\n"),
         rollback=Steps(
             down="ufw --force disable\n" if present.off else "",

@@ -3,7 +3,8 @@
 Over SSH a command costs round trips and processes, and in most runs nearly every operation finds
 all as it is to be. So when an operation begins, it and those after it are tried out, as in
 pyinfra's prepare pass, each up to its first question, which is a fact's command. These questions
-are sent as one script. No operation knows of it: when it asks, the connection has the answer.
+are sent as one script, or as few. No operation knows of it: when it asks, the connection has the
+answer.
 
 An answer is given to its operation alone, and only as the first thing that the operation wants of
 the host. It holds until anything else is sent there, or an operation has carried out a command of

@@ -5,12 +5,14 @@ after it in a host's life.
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.lab import cloudstack, guide, lab
 from tests.lab.distributions import Distribution
 from tests.lab.fleet import DEADLINE, Fleet, Node, wait_until
+from tests.ports import lets_guests_through
 from tests.runs import Run
 
 Deploy = Callable[..., Run]
@@ -195,6 +197,10 @@ def test_a_firewall_is_switched_on_and_what_locks_the_workstation_out_is_undone(
         assert "Status: active" in host.run("ufw status").stdout
         assert not reaches(other, 8099, host)
         assert reaches(other, 16509, host)
+        assert lets_guests_through(host)
+        host.run("iptables -I FORWARD -j DROP")
+        assert not lets_guests_through(host)
+        host.run("iptables -D FORWARD -j DROP")
         again = deploy("-y", "--json", *ENABLED, *limit, target="tasks.firewall.firewall")
         assert again.changed == {}
 
@@ -207,6 +213,27 @@ def test_a_firewall_is_switched_on_and_what_locks_the_workstation_out_is_undone(
         assert reaches(other, 8099, host)
     finally:
         host.run("ufw allow 22/tcp; ufw --force disable; systemctl stop listens")
+
+
+def test_a_power_cut_before_a_firewall_is_confirmed_leaves_it_off(
+    hosts: Hosts, deploy: Deploy
+) -> None:
+    host = hosts[0]
+    host.run("ufw deny 22/tcp")
+    how = ("-y", *ENABLED[:2], "--data", "network_confirm_timeout=600", "--limit", host.name)
+    try:
+        with ThreadPoolExecutor() as pool:
+            locking_out = pool.submit(deploy, *how, target="tasks.firewall.firewall")
+            wait_until(lambda: not host.answers_ssh(), DEADLINE, "nobody to get in")
+            lab.power_cut(host)
+            lab.power_on(host)
+            run = locking_out.result()
+        assert run.status != 0
+        assert "Firewall rolled back: the host restarted before the change was" in run.output
+        assert "Status: inactive" in host.run("ufw status").stdout
+        assert "ENABLED=no" in host.run("cat /etc/ufw/ufw.conf").stdout
+    finally:
+        host.run("ufw allow 22/tcp; ufw --force disable")
 
 
 DOMAIN = """

@@ -9,7 +9,7 @@ import pytest
 
 from tests.lab import cloudstack, guide
 from tests.lab.fleet import DEADLINE, Fleet, Node, wait_until
-from tests.ports import PORTS, rules_before_refusal
+from tests.ports import PORTS, lets_guests_through, rules_before_refusal
 from tests.runs import Run
 
 Deploy = Callable[..., Run]
@@ -74,6 +74,7 @@ def test_firewalld_is_switched_on_with_its_ports_open(hosts: Hosts, deploy: Depl
         rules = host.run("nft list ruleset").stdout
         assert "ip saddr 192.168.144.0/24 tcp dport 16509" in rules
         assert "cloudstack-guests" in host.run("firewall-cmd --get-active-policies").stdout
+        assert lets_guests_through(host)
         again = deploy("-y", "--json", *data, target="tasks.firewall.firewall")
         assert again.changed == {}
     finally:
@@ -108,6 +109,27 @@ def test_iptables_lets_the_sources_in_once_before_it_refuses(
         "-A INPUT -p tcp -m state --state NEW -m tcp --dport 22 -j ACCEPT"
     ], "SSH stays as it is"
     assert "-A INPUT -i lo -j ACCEPT" in before, "what was there before stays"
+
+
+def test_iptables_is_switched_on_and_lets_guests_through(
+    with_iptables: Node, deploy: Deploy
+) -> None:
+    host = with_iptables
+    data = ("--data", "firewall_backend=iptables", "--data", "firewall_enabled=True")
+    how = (*data, "--limit", host.name)
+    host.run("systemctl stop iptables")
+    try:
+        run = deploy("-y", *how, target="tasks.firewall.firewall")
+        assert run.status == 0, run.output
+        assert "Firewall confirmed" in run.output
+        for asked in ("is-active", "is-enabled"):
+            said = host.run(f"systemctl {asked} iptables ip6tables").stdout.split()
+            assert said == [asked.removeprefix("is-")] * 2
+        assert lets_guests_through(host)
+        again = deploy("-y", "--json", *how, target="tasks.firewall.firewall")
+        assert again.changed == {}
+    finally:
+        host.run("systemctl disable --now iptables ip6tables")
 
 
 def test_iptables_is_open_to_anyone_when_that_is_asked_for(

@@ -189,7 +189,6 @@ def test_ten_hosts_fail_in_ten_ways_and_are_told_apart(eleven_hosts: Fleet) -> N
     broken = deploy()
     assert broken.status != 0
     assert sorted(broken.json["results"]["failed_hosts"]) == sorted(host.name for host in ill)
-    print(broken.output.partition("--> Failed:")[2])
     said = broken.reasons()
     assert said.keys() == {host.name for host in ill}
     assert not {

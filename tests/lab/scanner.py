@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
-from typing import Any
 from xml.etree import ElementTree
 
 from docker.models.containers import Container
@@ -16,30 +15,29 @@ from tests.lab.images import build_scanner
 from tests.lab.progress import Progress
 
 ALL = "1-65535"
+INTERFACE = "eth0"
 
 
 @dataclass(frozen=True)
 class Scanner:
-    """A container on a network of the fleet, and its interface there."""
+    """A container on the network of the fleet's hosts."""
 
     container: Container
-    interface: str = "eth0"
 
     def add_address(self, address: IPv4Interface) -> None:
         """Have one more address from which to look."""
-        self._run("ip", "address", "replace", str(address), "dev", self.interface)
+        self._run("ip", "address", "replace", str(address), "dev", INTERFACE)
 
-    def open_ports(self, target: str, source: str | None = None, ports: str = ALL) -> set[int]:
-        """Return the TCP ports that are open at an address, IPv4 or IPv6, to one that looks.
+    def open_ports(self, target: str, source: str | None = None) -> set[int]:
+        """Return the TCP ports, of all, that are open at an address, IPv4 or IPv6.
 
         source: the address from which it looks; None: the container's own.
-        ports: as nmap's -p has them.
         """
         how = ["-6"] if ":" in target else []
         if source:
-            how += ["-S", source, "-e", self.interface]
+            how += ["-S", source, "-e", INTERFACE]
         # a firewall that says nothing would else cost a minute an address
-        how += ["-n", "-Pn", "-sS", "-p", ports, "--min-rate", "10000", "--max-retries", "2"]
+        how += ["-n", "-Pn", "-sS", "-p", ALL, "--min-rate", "10000", "--max-retries", "2"]
         said = self._run("nmap", *how, "-oX", "-", target)
         return {
             int(port.attrib["portid"])
@@ -54,13 +52,6 @@ class Scanner:
 @contextmanager
 def beside_hosts(fleet: Fleet) -> Iterator[Scanner]:
     """Have a container on the network of the fleet's hosts, for as long as it is needed."""
-    ipv6 = {"net.ipv6.conf.all.disable_ipv6": "0"}
-    with _container(fleet, network=containers.object_name(fleet.name), sysctls=ipv6) as container:
-        yield Scanner(container)
-
-
-@contextmanager
-def _container(fleet: Fleet, **options: Any) -> Iterator[Container]:
     client = connect()
     container = client.containers.run(
         build_scanner(client, Progress()),
@@ -69,9 +60,10 @@ def _container(fleet: Fleet, **options: Any) -> Iterator[Container]:
         init=True,
         labels={containers.FLEET_LABEL: fleet.name},
         cap_add=["NET_ADMIN"],
-        **options,
+        sysctls={"net.ipv6.conf.all.disable_ipv6": "0"},
+        network=containers.object_name(fleet.name),
     )
     try:
-        yield container
+        yield Scanner(container)
     finally:
         container.remove(force=True)

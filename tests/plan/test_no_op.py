@@ -18,7 +18,7 @@ from tests.plan.support import group_data
 from tests.plan.test_firewall import CAME, SSH, TUPLE
 from tests.plan.test_odd_answers import FIRST, OTHER_KEYS, questions
 from tests.runs import pyinfra
-from tests.unit.ssh_server import Server, listening
+from tests.unit.ssh_server import Server, listening, reaching
 
 LIMIT = 300
 """Seconds after which a run hangs."""
@@ -93,14 +93,7 @@ def inventory(tmp_path: Path) -> Iterator[str]:
     chosen = load({"host": group_data("all") | group_data("debian") | data}, OTHER_KEYS)["host"]
     own, files = dict(settled(chosen)), dict[str, str]()
     with listening(tmp_path, lambda _: Host(own | usual | own, files)) as port:
-        data |= {
-            "ssh_hostname": "127.0.0.1",
-            "ssh_port": port,
-            "ssh_user": "root",
-            "ssh_password": "any",
-            "ssh_config_file": str(tmp_path / "no_ssh_config"),
-            "ssh_known_hosts_file": str(tmp_path / "known_hosts"),
-        }
+        data |= reaching(port, tmp_path)
         path = tmp_path / "inventory.py"
         path.write_text(f"hosts = [('kvm2', {data!r})]\ndebian = ['kvm2']\n")
         yield str(path)

@@ -13,7 +13,7 @@ import pytest
 
 from kvmhost.prefetch import LONGEST, Question, answers, portions, script
 from tests.runs import Run, pyinfra
-from tests.unit.ssh_server import listening
+from tests.unit.ssh_server import listening, reaching
 
 LIMIT = 120
 """Seconds after which a run hangs."""
@@ -41,15 +41,7 @@ class Site:
     port: int
 
     def run(self, operations: str, *arguments: str) -> Run:
-        data = {
-            "ssh_hostname": "127.0.0.1",
-            "ssh_port": self.port,
-            "ssh_user": "root",
-            "ssh_password": "any",
-            "ssh_config_file": str(self.folder / "no_ssh_config"),
-            "ssh_known_hosts_file": str(self.folder / "known_hosts"),
-            "ssh_file_transfer_protocol": "scp",
-        }
+        data = reaching(self.port, self.folder) | {"ssh_file_transfer_protocol": "scp"}
         inventory = self.folder / "inventory.py"
         inventory.write_text(f"hosts = [('kvm1', {data!r})]\n")
         deploy = self.folder / "deploy.py"

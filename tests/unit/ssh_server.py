@@ -68,6 +68,21 @@ def _pass_on(
     return thread
 
 
+def reaching(port: int, folder: Path) -> dict[str, object]:
+    """Return the data of a host at the server's port, on which no setting of a person's bears.
+
+    folder: where what is known of its key goes.
+    """
+    return {
+        "ssh_hostname": "127.0.0.1",
+        "ssh_port": port,
+        "ssh_user": "root",
+        "ssh_password": "any",
+        "ssh_config_file": str(folder / "no_ssh_config"),
+        "ssh_known_hosts_file": str(folder / "known_hosts"),
+    }
+
+
 @contextmanager
 def listening(programs: Path, kind: Callable[[Path], Server] = Server) -> Iterator[int]:
     """Yield the port of a server on the loopback address.

@@ -23,7 +23,7 @@ from kvmhost import lock, ssh
 from kvmhost.facts.machine import LOCK, Machine, Traits
 from tests.lab.fleet import wait_until
 from tests.runs import CHECKOUT, Run, pyinfra, start
-from tests.unit.ssh_server import listening
+from tests.unit.ssh_server import listening, reaching
 
 LIMIT = 120
 """Seconds after which a run hangs."""
@@ -69,14 +69,7 @@ class Site:
 
     @property
     def data(self) -> dict[str, object]:
-        return {
-            "ssh_hostname": "127.0.0.1",
-            "ssh_port": self.port,
-            "ssh_user": "root",
-            "ssh_password": "any",
-            "ssh_config_file": str(self.folder / "no_ssh_config"),
-            "ssh_known_hosts_file": str(self.folder / "known_hosts"),
-        }
+        return reaching(self.port, self.folder)
 
     def inventory(self, **others: dict[str, object]) -> str:
         path = self.folder / "inventory.py"
